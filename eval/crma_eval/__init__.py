@@ -1,0 +1,1 @@
+"""Evaluation commands: they drive training in-process and the server over HTTP only."""

@@ -1,0 +1,1 @@
+"""Text to domain: which adapter should answer a query. Knows nothing of the engine."""

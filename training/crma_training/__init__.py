@@ -1,0 +1,1 @@
+"""Domain datasets in, a published release out. Knows nothing of serving."""
