@@ -56,8 +56,9 @@ def resolve_base_model(name: str) -> BaseModel:
 def fingerprint(path: Path) -> str:
     """Hex sha256 over the architecture facts and the final norm's weights.
 
-    The final norm is tiny, changes with any full fine-tune, and survives quantization formats unrounded, so
-    reading a few kilobytes tells two models of one architecture apart, however large they are.
+    The final norm is tiny, changes with any full fine-tune, and stays unquantized in every format, so reading
+    a few kilobytes tells two models of one architecture apart, however large they are. It is compared in
+    bfloat16: the same model saved in float32 and in bfloat16 is one model.
     """
     config = _read_json(path / "config.json")
     text_config = config.get("text_config", {})
@@ -76,7 +77,7 @@ def _final_norm_bytes(path: Path) -> bytes:
             names = [n for n in tensors.keys() if n.endswith("." + _FINAL_NORM) and ".layers." not in n]  # noqa: SIM118
             if names:
                 values: Any = tensors.get_tensor(names[0])
-                return bytes(values.to(torch.float32).numpy().tobytes())
+                return bytes(values.to(torch.bfloat16).to(torch.float32).numpy().tobytes())
     raise BaseModelError(
         f"{path} has no safetensors file with a final norm ('...{_FINAL_NORM}'): expected a causal language "
         "model in Hugging Face format; save it with save_pretrained()"
