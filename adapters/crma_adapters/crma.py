@@ -1,0 +1,104 @@
+"""The CRMA of a whole decoder: one `CrmaBlock` per block.
+
+Owns: building it from a base model, its parameter groups, and what is logged of it. It reads the base model's
+weights once and never changes them. Knows nothing of training loops or files.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from crma_adapters.block import CrmaBlock
+from crma_adapters.config import CrmaConfig, Mode
+from crma_adapters.decoder import decoder_layers, down_projection
+from crma_adapters.singular import left_singular_vectors
+from crma_adapters.sinkhorn import solve_sinkhorn
+
+__all__ = ["Crma", "CrmaBlock", "SpectralLog"]
+
+
+@dataclass(frozen=True)
+class SpectralLog:
+    """What is logged of the mixing matrices at a step. For doubly stochastic M the first three say only that the
+    projection converged, nothing about forgetting."""
+
+    max_norm_error: float
+    """Largest | ||M||_2 - 1 | over the blocks."""
+    max_row_error: float
+    """Largest | row sum of M - 1 | over rows and blocks."""
+    max_column_error: float
+    """Largest | column sum of M - 1 | over columns and blocks."""
+    alphas: tuple[float, ...]
+    """The gate of each block, first to last."""
+
+
+class Crma(nn.Module):
+    """The CRMA of one decoder. `attach` makes a model use it; calling a block applies it to a hidden state."""
+
+    def __init__(self, config: CrmaConfig, directions: list[Tensor]) -> None:
+        """`directions`: one (d, n) matrix of orthonormal columns per block."""
+        super().__init__()
+        self.config = config
+        self.blocks = nn.ModuleList(CrmaBlock(config, start) for start in directions)
+
+    @classmethod
+    def from_model(cls, model: nn.Module, *, mode: Mode = "residual", streams: int = 4) -> Self:
+        """A near-identity CRMA for `model`, on the devices of its blocks.
+
+        U and V start at the top left singular vectors of each block's down projection: the directions the block
+        itself writes most. Raises `BaseModelError` for an unsupported model, `ConfigError` for bad values.
+        """
+        weights = [down_projection(layer) for layer in decoder_layers(model)]
+        config = CrmaConfig(weights[0].shape[0], len(weights), streams=streams, mode=mode)
+        return cls(config, [left_singular_vectors(weight, streams) for weight in weights])
+
+    def block(self, index: int) -> CrmaBlock:
+        """The CRMA of block `index`."""
+        block = self.blocks[index]
+        assert isinstance(block, CrmaBlock)
+        return block
+
+    def solve(self) -> Tensor | None:
+        """The projections (layers, n, n) float64 of all blocks, solved in one batch, or None in the modes without."""
+        if self.config.mode in ("identity", "free"):
+            return None
+        with torch.no_grad():
+            device = self.block(0).logits.device
+            logits = torch.stack([self.block(i).capped_logits().to(device) for i in range(len(self.blocks))])
+            return solve_sinkhorn(logits, iterations=self.config.sinkhorn_iterations)
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """The trainable parameters by kind: "projections" (U and V), "logits" and "alpha"."""
+        kinds = {"projections": ("read", "write"), "logits": ("logits",), "alpha": ("log_alpha",)}
+        return {
+            kind: [
+                parameter
+                for name, parameter in self.named_parameters()
+                if name.rpartition(".")[2] in names and parameter.requires_grad
+            ]
+            for kind, names in kinds.items()
+        }
+
+    @torch.no_grad()
+    def spectral(self) -> SpectralLog:
+        """Measure the mixing matrices as they are used, in float64."""
+        solutions = self.solve()
+        blocks = [self.block(index) for index in range(len(self.blocks))]
+        mixing = torch.stack(
+            [
+                block.mixing_matrix(None if solutions is None else solutions[index]).double().cpu()
+                for index, block in enumerate(blocks)
+            ]
+        )
+        return SpectralLog(
+            max_norm_error=_worst(torch.linalg.matrix_norm(mixing, ord=2)),
+            max_row_error=_worst(mixing.sum(-1)),
+            max_column_error=_worst(mixing.sum(-2)),
+            alphas=tuple(float(block.alpha()) for block in blocks),
+        )
+
+
+def _worst(values: Tensor) -> float:
+    return float((values - 1).abs().max())
