@@ -1,0 +1,94 @@
+"""A PEFT LoRA as files: its configuration and its tensor pairs, checked against each other and the engine.
+
+Owns: what a servable LoRA is. Knows nothing of releases and bundles.
+"""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from crma_adapters.document import LENIENT, Finite, Positive, parse_document
+from crma_adapters.errors import IncompatibleError, IntegrityError
+from crma_adapters.regular_files import read_document
+from crma_adapters.tensor_file import TensorInfo, check_finite
+
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+
+# The two spellings PEFT saves and vLLM loads (vllm/lora/utils.py, parse_fine_tuned_lora_name).
+_TENSOR_NAME = re.compile(r"(?P<module>.+)\.(?:lora_(?P<side>[AB])\.weight|lora_embedding_(?P<side2>[AB]))")
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """What is read of `adapter_config.json`, in PEFT's words; what else it says is PEFT's business."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = LENIENT
+
+    peft_type: Literal["LORA"]
+    r: Positive
+    lora_alpha: Annotated[Finite, Field(gt=0)]
+    target_modules: tuple[str, ...] | str
+    rank_pattern: dict[str, Positive] = field(default_factory=dict)
+
+    @property
+    def ranks(self) -> frozenset[int]:
+        """Every rank a module of this LoRA may have."""
+        return frozenset({self.r, *self.rank_pattern.values()})
+
+
+def check_lora(folder: Path, *, max_rank: int | None = None) -> LoraConfig:
+    """Check the two files of a PEFT LoRA in `folder` and return its configuration.
+
+    Raises `IntegrityError` for a malformed configuration, unpaired or inconsistent tensors, NaN and Inf, and
+    `IncompatibleError` for a rank over `max_rank`.
+    """
+    config_path, weights_path = folder / CONFIG_FILE, folder / WEIGHTS_FILE
+    config = parse_document(LoraConfig, read_document(config_path), str(config_path))
+    pairs = _pairs(check_finite(weights_path), weights_path)
+    if not pairs:
+        raise IntegrityError(
+            f"{weights_path}: holds no LoRA tensors; expected *.lora_A.weight and *.lora_B.weight"
+        )
+    for module, sides in pairs.items():
+        rank = _rank(module, sides, weights_path)
+        if rank not in config.ranks:
+            raise IntegrityError(
+                f"{weights_path}: {module} has rank {rank}, {CONFIG_FILE} says {sorted(config.ranks)}; "
+                "take both files from the same training"
+            )
+        if max_rank is not None and rank > max_rank:
+            raise IncompatibleError(
+                f"{folder}: {module} has rank {rank}, the engine takes at most {max_rank}; "
+                f"serve with --max-lora-rank {rank}, or train with a lower rank"
+            )
+    return config
+
+
+def _pairs(infos: dict[str, TensorInfo], path: Path) -> dict[str, dict[str, TensorInfo]]:
+    pairs: dict[str, dict[str, TensorInfo]] = {}
+    for name, info in infos.items():
+        match = _TENSOR_NAME.fullmatch(name)
+        if match is None:
+            raise IntegrityError(
+                f"{path}: tensor {name} is no LoRA tensor; save the LoRA alone, without DoRA or bias"
+            )
+        pairs.setdefault(match["module"], {})[match["side"] or match["side2"]] = info
+    return pairs
+
+
+def _rank(module: str, sides: dict[str, TensorInfo], path: Path) -> int:
+    """The rank of one pair: A is (rank, in), B is (out, rank)."""
+    if set(sides) != {"A", "B"}:
+        raise IntegrityError(f"{path}: {module} has lora_{'/'.join(sorted(sides))} alone; expected A and B")
+    a, b = sides["A"], sides["B"]
+    if len(a.shape) != 2 or len(b.shape) != 2 or a.shape[0] != b.shape[1] or 0 in a.shape + b.shape:
+        raise IntegrityError(
+            f"{path}: {module} has A {list(a.shape)}, B {list(b.shape)}; expected (rank, in) and (out, rank)"
+        )
+    if not {a.dtype, b.dtype} <= {"F64", "F32", "F16", "BF16"}:
+        raise IntegrityError(f"{path}: {module} has dtypes {a.dtype} and {b.dtype}; expected floating point")
+    return a.shape[0]
