@@ -1,0 +1,140 @@
+"""Starting vLLM's own server with this project's defaults and endpoints.
+
+Owns: vLLM's flags (ours are only other defaults), its environment, and the call into its `serve` command.
+Knows nothing of stores or routing: it carries the plan to `vllm_endpoints` without reading it.
+"""
+
+import importlib.metadata
+import json
+import os
+from argparse import Namespace
+from dataclasses import dataclass
+from typing import Any
+
+from vllm import envs
+from vllm.entrypoints.cli.serve import ServeSubcommand
+from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
+from vllm.logger import configure_logging_from_args
+from vllm.platforms import current_platform
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+from crma_adapters.base_model import BaseModel
+from crma_adapters.errors import ConfigError, IncompatibleError
+from crma_server.architectures import CRMA_ARCHITECTURES
+from crma_server.plan import ServePlan
+
+PLUGIN = "crma"
+# vllm.config.lora.MaxLoRARanks
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+# More slots cost memory for every adapted layer; vLLM swaps adapters through them.
+MAX_SLOTS = 8
+# Adapters kept loaded beyond the slots; the others load when they are asked for.
+MAX_RESIDENT = 64
+CPU_MAX_MODEL_LEN = 8192
+CPU_KV_CACHE_BYTES = 2 * 2**30
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What the store asks of the engine."""
+
+    base: BaseModel
+    adapters: int
+    rank: int
+    crma: bool
+
+
+def parse_flags(argv: list[str], needs: Needs) -> Namespace:
+    """vLLM's flags, with defaults that suit the store; what the user gives wins. argparse errors exit with 2."""
+    cli_env_setup()
+    parser = make_arg_parser(
+        FlexibleArgumentParser(prog="crma-serve", usage="crma-serve --adapters DIR [any vllm serve flag]")
+    )
+    parser.set_defaults(**_defaults(needs))
+    args: Namespace = parser.parse_args(["--model", str(needs.base.path), *argv])
+    if args.model_tag is not None:
+        raise ConfigError(f"unexpected argument {args.model_tag!r}: pass the base model as --model")
+    _check(args, needs)
+    args.hf_overrides = _overrides(args.hf_overrides, needs)
+    configure_logging_from_args(args)
+    validate_parsed_serve_args(args)
+    return args
+
+
+def serve(args: Namespace, plan: ServePlan) -> None:
+    """Run vLLM's server until it is stopped."""
+    allow_plugin()
+    # vLLM hands its arguments to every API server process it starts, and so the plan gets there too.
+    args.crma = plan
+    ServeSubcommand.cmd(args)
+
+
+def allow_plugin() -> None:
+    """Let vLLM load our endpoints: it loads only endpoint plugins named in VLLM_PLUGINS.
+
+    Naming one would shut out every other plugin, so all installed ones are named with it.
+    """
+    if envs.VLLM_PLUGINS is not None:
+        names = list(envs.VLLM_PLUGINS)
+    else:
+        names = [point.name for point in importlib.metadata.entry_points(group="vllm.general_plugins")]
+    os.environ["VLLM_PLUGINS"] = ",".join(dict.fromkeys([*names, PLUGIN]))
+
+
+def _defaults(needs: Needs) -> dict[str, Any]:
+    slots = min(needs.adapters + 1, MAX_SLOTS)
+    # Each adapter with and without CRMA, and the backbone alone.
+    resident = min(2 * needs.adapters + 1, MAX_RESIDENT)
+    defaults: dict[str, Any] = {
+        "host": "127.0.0.1",
+        "served_model_name": [needs.base.name],
+        "enable_lora": True,
+        "max_loras": slots,
+        "max_cpu_loras": max(slots, resident),
+        "max_lora_rank": next(rank for rank in LORA_RANKS if rank >= needs.rank),
+        "uvicorn_log_level": "warning",
+    }
+    if current_platform.is_cpu():
+        defaults["max_model_len"] = min(CPU_MAX_MODEL_LEN, _context_length(needs.base))
+        if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
+            defaults["kv_cache_memory_bytes"] = CPU_KV_CACHE_BYTES
+    return defaults
+
+
+def _check(args: Namespace, needs: Needs) -> None:
+    if not args.enable_lora:
+        raise ConfigError("--no-enable-lora leaves no adapters to serve: expected LoRA on; remove the flag")
+    if args.max_lora_rank < needs.rank:
+        raise ConfigError(
+            f"--max-lora-rank {args.max_lora_rank} is below the store's largest rank {needs.rank}: expected at "
+            "least that; raise or remove the flag"
+        )
+    if args.grpc or envs.VLLM_USE_RUST_FRONTEND:
+        raise ConfigError(
+            "--grpc and VLLM_USE_RUST_FRONTEND serve without routing: expected vLLM's HTTP server; remove them"
+        )
+
+
+def _overrides(given: Any, needs: Needs) -> Any:
+    """`hf_overrides` with the architecture that has CRMA's modules, unless the user named one."""
+    if not needs.crma or not isinstance(given, dict) or "architectures" in given:
+        return given
+    found = _config(needs.base).get("architectures") or [None]
+    if found[0] not in CRMA_ARCHITECTURES:
+        raise IncompatibleError(
+            f"base model {needs.base.name} is a {found[0]}: expected one of {', '.join(CRMA_ARCHITECTURES)}; "
+            "CRMA cannot be served on this family yet"
+        )
+    return given | {"architectures": [CRMA_ARCHITECTURES[found[0]]]}
+
+
+def _context_length(base: BaseModel) -> int:
+    config = _config(base)
+    text = config.get("text_config", {})
+    return int(config.get("max_position_embeddings", text.get("max_position_embeddings", CPU_MAX_MODEL_LEN)))
+
+
+def _config(base: BaseModel) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((base.path / "config.json").read_bytes())
+    return document
