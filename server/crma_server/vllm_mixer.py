@@ -67,4 +67,5 @@ def add_residual_mixers(layers: nn.ModuleList, hidden_size: int, prefix: str) ->
         layer.residual_mixer = ResidualMixer(
             hidden_size, maybe_prefix(prefix, f"model.layers.{index}.{MIXER_NAME}")
         )
-        layer.__class__ = mixed_layer_class(type(layer))
+        layer_class: Any = type(layer)
+        layer.__class__ = mixed_layer_class(layer_class)

@@ -127,7 +127,7 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):  # type: ignore[misc]
     def _targets(
         self, slot: int, lora_b_stacked: Sequence[torch.Tensor], output_slices: Sequence[int], offset: int = 0
     ) -> list[tuple[int, slice, torch.Tensor]]:
-        """(index, columns of y, B (out, rank in use)) of each output slice that the slot's adapter targets."""
+        """(index, columns of y, B (out, rank in use)) of each output slice the slot's adapter targets."""
         targets = []
         for index, (stacked_b, size) in enumerate(zip(lora_b_stacked, output_slices, strict=True)):
             if rank := self.ranks.rank(stacked_b, slot):
@@ -141,8 +141,8 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):  # type: ignore[misc]
     def _groups(self, x: torch.Tensor) -> tuple[RowGroup, ...]:
         if self.token_groups and x.size(0) < len(self.token_lora_indices):
             raise RuntimeError(
-                f"LoRA got {x.size(0)} rows in a step of {len(self.token_lora_indices)} tokens; expected a row "
-                "for every token, as without one a row's adapter is not known"
+                f"LoRA got {x.size(0)} rows in a step of {len(self.token_lora_indices)} tokens; expected a "
+                "row for every token: which adapter is whose cannot be told otherwise"
             )
         return self.token_groups
 
