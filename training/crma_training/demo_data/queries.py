@@ -1,0 +1,118 @@
+"""Real queries for the router: by domain, and out of every domain.
+
+Owns: BEIR and small-talk files, and which words make a query a domain's. Does not know the router.
+"""
+
+import gzip
+import re
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from crma_training.demo_data.fetch import Archives
+from crma_training.demo_data.packages import CHAT, QUERIES
+from crma_training.demo_data.rows import Query, shuffled
+from crma_training.demo_data.sentence import normalised, one_line
+from crma_training.demo_data.topics import mentions, speaks_of
+
+_JAR = "pyserini/resources/jars/anserini-0.21.0-fatjar.jar"
+_TOPICS = "topics-and-qrels/topics.beir-v1.0.0-{}.test.tsv.gz"
+# Sets that are a domain's as a whole. nfcorpus is of blog titles, so it must name something medical.
+_WHOLE = {
+    "medical": ("bioasq", "trec-covid"),
+    "financial": ("fiqa",),
+    "code": ("cqadupstack-programmers", "cqadupstack-unix"),
+    "science": ("cqadupstack-physics", "scifact"),
+}
+_BY_WORDS = {"medical": ("nfcorpus", "quora", "nq"), "legal": ("quora", "nq")}
+_GENERAL = ("quora", "nq")
+_CHATS = (
+    "greetings",
+    "conversations",
+    "humor",
+    "emotion",
+    "food",
+    "gossip",
+    "sports",
+    "movies",
+    "botprofile",
+)
+
+
+@dataclass(frozen=True)
+class RouterSizes:
+    """At most this many queries: of a domain, and out of domain; for training and as many for evaluation."""
+
+    domain: int = 600
+    out_of_domain: int = 1500
+
+
+@dataclass(frozen=True)
+class RouterQueries:
+    """The two halves; no query is in both."""
+
+    train: list[Query]
+    evaluation: list[Query]
+
+
+def read_queries(archives: Archives, sizes: RouterSizes) -> dict[str, RouterQueries]:
+    """Queries by domain, and those of none under `out_of_domain`."""
+    with archives.nested(QUERIES, _JAR) as jar:
+        names = sorted({name for group in [*_WHOLE.values(), *_BY_WORDS.values()] for name in group})
+        sets = {name: _beir(jar, name) for name in names}
+    found: dict[str, RouterQueries] = {}
+    for domain in ("medical", "legal", "financial", "code", "science"):
+        queries = [query for name in _WHOLE.get(domain, ()) for query in sets[name]]
+        for name in _BY_WORDS.get(domain, _GENERAL):
+            queries += [query for query in sets[name] if speaks_of(query.question) == domain]
+        found[domain] = halves(queries, sizes.domain, domain)
+    general = [query for name in _GENERAL for query in sets[name] if not mentions(query.question)]
+    talk = [query for name in _CHATS for query in _chat(archives, name) if not mentions(query.question)]
+    found["out_of_domain"] = _out_of_domain(general, talk, sizes.out_of_domain)
+    return found
+
+
+def halves(queries: Iterable[Query], size: int, salt: str) -> RouterQueries:
+    """Distinct queries, shuffled, cut in two equal halves of at most `size`."""
+    distinct = {normalised(query.question): query for query in queries}
+    mixed = shuffled(distinct.values(), lambda query: query.source + query.entry, salt)
+    half = min(size, len(mixed) // 2)
+    return RouterQueries(mixed[:half], mixed[half : 2 * half])
+
+
+def _out_of_domain(general: list[Query], talk: list[Query], size: int) -> RouterQueries:
+    """Small talk whole, then general queries up to `size`."""
+    small = halves(talk, size, "small talk")
+    rest = halves(general, size - len(small.train), "out of domain")
+    return RouterQueries(small.train + rest.train, small.evaluation + rest.evaluation)
+
+
+def _beir(jar: zipfile.ZipFile, name: str) -> list[Query]:
+    lines = gzip.decompress(jar.read(_TOPICS.format(name))).decode("utf-8").splitlines()
+    source = f"{QUERIES.source}:{name}"
+    found: list[Query] = []
+    for line in lines:
+        identifier, _, text = line.partition("\t")
+        question = one_line(text)
+        if 4 <= len(question) <= 240 and "$" not in re.sub(r"\$\d", "", question):  # no LaTeX
+            found.append(Query(question, source, identifier, QUERIES.content_licence))
+    return found
+
+
+def _chat(archives: Archives, name: str) -> list[Query]:
+    text = archives.read(CHAT, f"chatterbot_corpus/data/english/{name}.yml").decode("utf-8")
+    source = f"{CHAT.source}:{name}"
+    utterances = opening_lines(text)
+    return [Query(said, source, f"{name}:{i}", CHAT.content_licence) for i, said in enumerate(utterances)]
+
+
+def opening_lines(text: str) -> list[str]:
+    """The first utterance of every conversation of a corpus file; those that span lines are left out."""
+    lines = text.splitlines()
+    found: list[str] = []
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        if line.startswith("- - ") and (following.startswith("  - ") or following.startswith("- - ")):
+            said = line[4:].strip().strip("'\"").replace("''", "'")
+            if said and said not in found:
+                found.append(said)
+    return found
