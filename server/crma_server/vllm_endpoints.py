@@ -1,7 +1,7 @@
 """The project's part of vLLM's HTTP server, as a vLLM endpoint plugin.
 
-Owns: putting the routing middleware and the model list into vLLM's application, and loading the bundles before
-it answers. vLLM makes it (entry point `vllm.endpoint_plugins`); it does nothing where there is no plan.
+Owns: putting the routing middleware and the model list into vLLM's application, and loading the bundles
+before it answers. vLLM makes it (entry point `vllm.endpoint_plugins`); without a plan it does nothing.
 """
 
 import asyncio
@@ -66,7 +66,7 @@ class CrmaEndpoints:
         if self._parts is None:
             return
         models = state.openai_serving_models
-        # vLLM answers base requests under the first of these names; the served names route, so only `base` stays.
+        # vLLM answers base requests under the first of these names. The served names route, so one stays.
         models.base_model_paths[:] = [BaseModelPath(name=BASE, model_path=args.model)]
         await _load_bundles(models, engine_client, self._parts, resident=args.max_cpu_loras)
         # The state keeps the task alive.
@@ -99,8 +99,8 @@ async def _load(engine_client: Any, request: LoRARequest, bundle: Bundle) -> flo
         await engine_client.add_lora(request)
     except Exception as error:  # the engine's errors cross a process boundary and lose their type
         raise IncompatibleError(
-            f"the engine refuses {bundle.engine_model} ({bundle.path}): {error}; expected a LoRA for the base "
-            "model within --max-lora-rank"
+            f"the engine refuses {bundle.engine_model} ({bundle.path}): {error}; expected a LoRA for the "
+            "base model within --max-lora-rank"
         ) from error
     return time.perf_counter() - start_s
 

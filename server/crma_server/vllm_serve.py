@@ -20,8 +20,8 @@ from vllm.platforms import current_platform
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 
 from crma_adapters.base_model import BaseModel
-from crma_adapters.errors import ConfigError, IncompatibleError
-from crma_server.architectures import CRMA_ARCHITECTURES
+from crma_adapters.errors import ConfigError
+from crma_server.architectures import crma_architecture
 from crma_server.plan import ServePlan
 
 PLUGIN = "crma"
@@ -46,7 +46,7 @@ class Needs:
 
 
 def parse_flags(argv: list[str], needs: Needs) -> Namespace:
-    """vLLM's flags, with defaults that suit the store; what the user gives wins. argparse errors exit with 2."""
+    """vLLM's flags, with defaults that suit the store; what the user gives wins. Unknown ones exit with 2."""
     cli_env_setup()
     parser = make_arg_parser(
         FlexibleArgumentParser(prog="crma-serve", usage="crma-serve --adapters DIR [any vllm serve flag]")
@@ -107,12 +107,12 @@ def _check(args: Namespace, needs: Needs) -> None:
         raise ConfigError("--no-enable-lora leaves no adapters to serve: expected LoRA on; remove the flag")
     if args.max_lora_rank < needs.rank:
         raise ConfigError(
-            f"--max-lora-rank {args.max_lora_rank} is below the store's largest rank {needs.rank}: expected at "
-            "least that; raise or remove the flag"
+            f"--max-lora-rank {args.max_lora_rank} is below the store's largest rank {needs.rank}: expected "
+            "at least that; raise or remove the flag"
         )
     if args.grpc or envs.VLLM_USE_RUST_FRONTEND:
         raise ConfigError(
-            "--grpc and VLLM_USE_RUST_FRONTEND serve without routing: expected vLLM's HTTP server; remove them"
+            "--grpc and VLLM_USE_RUST_FRONTEND serve without routing: expected vLLM's HTTP server; drop them"
         )
 
 
@@ -120,13 +120,7 @@ def _overrides(given: Any, needs: Needs) -> Any:
     """`hf_overrides` with the architecture that has CRMA's modules, unless the user named one."""
     if not needs.crma or not isinstance(given, dict) or "architectures" in given:
         return given
-    found = _config(needs.base).get("architectures") or [None]
-    if found[0] not in CRMA_ARCHITECTURES:
-        raise IncompatibleError(
-            f"base model {needs.base.name} is a {found[0]}: expected one of {', '.join(CRMA_ARCHITECTURES)}; "
-            "CRMA cannot be served on this family yet"
-        )
-    return given | {"architectures": [CRMA_ARCHITECTURES[found[0]]]}
+    return given | {"architectures": [crma_architecture(_config(needs.base).get("architectures") or [])]}
 
 
 def _context_length(base: BaseModel) -> int:

@@ -1,0 +1,68 @@
+"""The LoRA folders the engine loads: one per target, composed once into the cache, named by their content.
+
+Owns: bundle digests, their place in the cache, and the integer ids engines want. Knows nothing of requests.
+"""
+
+import hashlib
+import json
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from crma_adapters.bundle import compose_bundle
+from crma_adapters.cache import cache_dir
+from crma_adapters.release import Part
+
+# Part of every bundle's digest: raise it when composing the same parts would give other bytes.
+BUNDLE_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What the engine loads for one target. `lora_id` is in 1 .. 2^31 - 1 and follows from the content."""
+
+    engine_model: str
+    path: Path
+    lora_id: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """A part of a bundle: where its files lie and which they are (name -> sha256 hex)."""
+
+    path: Path
+    part: Part
+
+
+def make_bundle(
+    engine_model: str, lora: Source | None, backbone: Source | None, taken: Container[int]
+) -> Bundle:
+    """Compose LoRA and backbone into the cache, or find it there; `taken` are ids in use by other bundles."""
+    digest = bundle_digest(lora.part.files if lora else None, backbone.part.files if backbone else None)
+    path = cache_dir("bundles", digest)
+    if not path.is_dir():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        compose_bundle(
+            lora=lora.path if lora else None, backbone=backbone.path if backbone else None, out=path
+        )
+    return Bundle(engine_model, path, lora_id(digest, taken))
+
+
+def bundle_digest(lora: Mapping[str, str] | None, backbone: Mapping[str, str] | None) -> str:
+    """64 hex characters over the digests of every file that goes into a bundle."""
+    facts = {"format": BUNDLE_FORMAT, "lora": lora, "backbone": backbone}
+    canonical = json.dumps(facts, sort_keys=True, default=dict)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def lora_id(digest: str, taken: Container[int]) -> int:
+    """The engine's integer id for a bundle: the same content gets the same id in every process.
+
+    An id already `taken` by another bundle is stepped over, so two bundles never share one.
+    """
+    attempt = 0
+    while True:
+        found = int(hashlib.sha256(f"{digest}/{attempt}".encode()).hexdigest()[:8], 16) & 0x7FFFFFFF
+        if found and found not in taken:
+            return found
+        attempt += 1

@@ -1,0 +1,161 @@
+"""The model names clients may use, and what answers to each.
+
+Owns: the grammar of names (`auto`, `medical`, `medical@<version>`, `base`, `backbone`, suffix `:crma-off`).
+Knows nothing of files, engines or routing: a name that routes is only recognised here, not decided.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from crma_adapters.errors import ConfigError, UnknownModelError
+from crma_adapters.names import check_domain_name
+
+AUTO = "auto"
+BASE = "base"
+BACKBONE = "backbone"
+CRMA_OFF = ":crma-off"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing that can serve a request.
+
+    `engine_model` is the name the engine knows it by. It follows from content, so it never changes meaning,
+    and clients may use it, so the engine's own answers can carry it unchanged. `adapter` is a domain,
+    `backbone` or `base`. `backbone` is the version of the CRMA in effect; None: CRMA off.
+    """
+
+    engine_model: str
+    adapter: str
+    version: str | None
+    backbone: str | None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one name stands for, with the backbone's CRMA and without it."""
+
+    with_crma: Target
+    without_crma: Target
+
+    def target(self, *, crma: bool) -> Target:
+        return self.with_crma if crma else self.without_crma
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a client asked for. `entry` is None when the request is to be routed."""
+
+    entry: Entry | None
+    crma: bool
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One line of the model list: a name to use, the exact name it stands for now, the model it adapts."""
+
+    name: str
+    root: str | None
+    parent: str | None
+
+
+BASE_TARGET = Target(engine_model=BASE, adapter=BASE, version=None, backbone=None)
+BASE_ENTRY = Entry(BASE_TARGET, BASE_TARGET)
+
+
+def adapter_entry(name: str, version: str, backbone: str | None) -> Entry:
+    """The entry of a domain's adapter; without a backbone, both of its targets are the LoRA alone."""
+    pinned = f"{name}@{version}"
+    if backbone is None:
+        alone = Target(pinned, name, version, None)
+        return Entry(alone, alone)
+    return Entry(
+        Target(f"{pinned}+{backbone}", name, version, backbone),
+        Target(f"{pinned}{CRMA_OFF}", name, version, None),
+    )
+
+
+def backbone_entry(version: str) -> Entry:
+    """The entry of the backbone alone; without its CRMA it is the base model."""
+    return Entry(Target(f"{BACKBONE}@{version}", BACKBONE, version, version), BASE_TARGET)
+
+
+class Catalog:
+    """Every name of one release. Immutable: a new release gets a new catalog."""
+
+    def __init__(
+        self, adapters: Mapping[str, Entry], backbone: Entry | None, served_names: Iterable[str] = ()
+    ) -> None:
+        """`served_names` are vLLM's `--served-model-name`s: they route, as `auto` does.
+
+        Raises:
+            StoreError: an adapter bears a name that has another meaning.
+            ConfigError: a served name is also an adapter's.
+        """
+        for name in adapters:
+            check_domain_name(name)
+        self._named = dict(adapters) | ({BACKBONE: backbone} if backbone else {}) | {BASE: BASE_ENTRY}
+        self._exact = {exact: entry for entry in self._named.values() for exact in _exact_names(entry)}
+        self.routing_names = tuple(dict.fromkeys((AUTO, *served_names)))
+        for name in self.routing_names:
+            if name in self._named:
+                raise ConfigError(
+                    f"--served-model-name {name!r} is also the name of an adapter: expected another name; "
+                    "the served name routes, an adapter's name always means that adapter"
+                )
+
+    @property
+    def fallback(self) -> Entry:
+        """What answers when the router is unsure: the backbone alone, or the base model if there is none."""
+        return self._named.get(BACKBONE, BASE_ENTRY)
+
+    def entry(self, domain: str) -> Entry | None:
+        """The live adapter of a domain, if it has one."""
+        return self._named.get(domain)
+
+    def select(self, name: str) -> Selection:
+        """What a client means by `name`. Raises `UnknownModelError` listing what there is."""
+        stem = name.removesuffix(CRMA_OFF)
+        crma = stem == name
+        if stem in self.routing_names:
+            return Selection(None, crma)
+        entry = self._named.get(stem) or self._exact.get(stem)
+        if entry is None:
+            raise UnknownModelError(self._unknown(name))
+        return Selection(entry, crma)
+
+    def listings(self) -> Iterator[Listing]:
+        """Every name worth showing, aliases first; versions as exact names."""
+        yield from (Listing(name, None, None) for name in self.routing_names)
+        yield Listing(BASE, BASE, None)
+        for name, entry in self._named.items():
+            if name == BASE:
+                continue
+            yield Listing(name, entry.with_crma.engine_model, BASE)
+            yield Listing(entry.with_crma.engine_model, entry.with_crma.engine_model, BASE)
+            if entry.without_crma not in (entry.with_crma, BASE_TARGET):
+                yield Listing(f"{name}{CRMA_OFF}", entry.without_crma.engine_model, BASE)
+
+    def targets(self) -> Iterator[Target]:
+        """Every target the engine must be able to serve, the base model excepted; CRMA on comes first."""
+        found = [entry.with_crma for entry in self._named.values()]
+        found += [entry.without_crma for entry in self._named.values()]
+        yield from dict.fromkeys(target for target in found if target is not BASE_TARGET)
+
+    def _unknown(self, name: str) -> str:
+        names = [*self.routing_names, *self._named]
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        return (
+            f"The model {name!r} does not exist: {hint}expected one of {', '.join(names)}; each adapter "
+            f"also as NAME@VERSION and with the suffix {CRMA_OFF!r}; GET /v1/models lists them all."
+        )
+
+
+def _exact_names(entry: Entry) -> Iterator[str]:
+    """`medical@<version>` and, with a backbone, `medical@<version>+<backbone>`."""
+    target = entry.with_crma
+    if target.version is not None:
+        yield f"{target.adapter}@{target.version}"
+        yield target.engine_model

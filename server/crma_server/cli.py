@@ -1,0 +1,111 @@
+"""`crma-serve`: one store, one model, every domain.
+
+Owns: our own flags and the order of a start, everything cheap that can fail before anything slow.
+"""
+
+import argparse
+import errno
+import os
+import socket
+import sys
+from pathlib import Path
+
+from crma_adapters.command import run_command
+from crma_adapters.errors import ConfigError
+from crma_server.contents import Contents, open_contents
+from crma_server.progress import report
+
+_EPILOG = """\
+Every other flag is vLLM's own and does what `vllm serve --help` says, for example:
+  --host 0.0.0.0 --port 8080 --api-key KEY --max-model-len 4096 --dtype float32
+
+Defaults that differ from vLLM's: --host 127.0.0.1, LoRA on with slots and ranks that fit the store, the
+CRMA model classes through --hf-overrides, --served-model-name after the base model; on a CPU also 2 GiB of
+key-value cache and at most 8192 tokens of context. VLLM_LOGGING_LEVEL=INFO shows vLLM's own log.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of `crma-serve`; returns the exit status."""
+    options, vllm_argv = _parser().parse_known_args(sys.argv[1:] if argv is None else argv)
+    return run_command(lambda: _serve(options.adapters, options.model, vllm_argv))
+
+
+def _serve(adapters: Path, model: str | None, vllm_argv: list[str]) -> int:
+    _quiet()
+    report(f"checking the store {adapters}")
+    contents = open_contents(adapters, model)
+    report(_summary(contents))
+    # Imported late: it takes seconds, and a broken store should be refused at once.
+    from crma_server.plan import largest_rank, make_plan
+    from crma_server.vllm_serve import Needs, parse_flags, serve
+
+    names = contents.plain.keys() | (contents.release.adapters.keys() if contents.release else set())
+    crma = contents.release is not None and contents.release.backbone is not None
+    args = parse_flags(vllm_argv, Needs(contents.base, len(names), largest_rank(contents), crma))
+    if not args.uds:
+        check_port(args.host, args.port)
+    report("composing bundles")
+    plan = make_plan(contents, args.served_model_name or [])
+    report("loading the router" if plan.router_dir else "no router in this release: 'auto' is the fallback")
+    plan = plan.with_router()
+    report(f"starting the engine with {contents.base.name} (about half a minute on a CPU)")
+    serve(args, plan)
+    return 0
+
+
+def check_port(host: str | None, port: int) -> None:
+    """Raise `ConfigError` if something already listens there."""
+    family = socket.AF_INET6 if ":" in (host or "") else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host or "", port))
+        except OSError as error:
+            what = (
+                "already in use" if error.errno == errno.EADDRINUSE else f"not to be had ({error.strerror})"
+            )
+            raise ConfigError(
+                f"port {port} on {host or 'all interfaces'} is {what}: expected a free one; stop what "
+                "listens there or pass another --port"
+            ) from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="crma-serve",
+        description="Serve every adapter of a store behind vLLM's OpenAI-compatible API, routed per request.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="crma-serve --adapters DIR [--model NAME] [any vllm serve flag]",
+        # vLLM's flags share prefixes with ours (--model, --model-impl).
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--adapters",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="the store: releases, or plain PEFT folders",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="base model: a packaged one, a local folder or a hub id (default: the release's own)",
+    )
+    return parser
+
+
+def _quiet() -> None:
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+
+
+def _summary(contents: Contents) -> str:
+    release = contents.release
+    plain = f"plain adapters: {', '.join(contents.plain)}" if contents.plain else ""
+    if release is None:
+        return plain
+    domains = ", ".join(release.adapters) or "none"
+    return f"release {release.number} for {contents.base.name}, adapters: {domains}" + (
+        f"; {plain}" if plain else ""
+    )

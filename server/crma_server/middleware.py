@@ -1,0 +1,153 @@
+"""The ASGI layer around vLLM's application that routes requests and marks replies.
+
+Owns: which endpoints name a model, rewriting `model`, and passing everything else through untouched.
+Knows nothing of how the choice is made, nor of vLLM: any ASGI application can stand behind it.
+"""
+
+import json
+from enum import Enum
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from crma_adapters.errors import RouterError, UnknownModelError
+from crma_server.catalog import AUTO, BASE
+from crma_server.marked_reply import MarkedReply
+from crma_server.marks import DEBUG_HEADER, mark_headers, mark_object
+from crma_server.replies import send_error
+from crma_server.request_text import request_text
+from crma_server.selection import Choice, Selector
+
+# Images travel in bodies as base64; anything larger than this is not a prompt.
+MAX_BODY_BYTES = 64 * 2**20
+
+
+class Kind(Enum):
+    """How an endpoint uses its `model`."""
+
+    ROUTED = "routed"
+    NAMED = "named"  # answers with a model, but holds no single conversation to route by
+    TOKENS = "tokens"  # uses the tokenizer alone, which every adapter shares
+
+
+ENDPOINTS = {
+    "/v1/chat/completions": Kind.ROUTED,
+    "/v1/completions": Kind.ROUTED,
+    "/v1/responses": Kind.ROUTED,
+    "/v1/messages": Kind.ROUTED,
+    "/invocations": Kind.ROUTED,
+    "/v1/chat/completions/batch": Kind.NAMED,
+    "/generative_scoring": Kind.NAMED,
+    "/tokenize": Kind.TOKENS,
+    "/detokenize": Kind.TOKENS,
+    "/v1/messages/count_tokens": Kind.TOKENS,
+}
+
+
+class RoutingMiddleware:
+    """Chooses what answers each request by its `model`, and has the reply say so."""
+
+    def __init__(self, app: ASGIApp, selector: Selector, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+        self._app = app
+        self._selector = selector
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = _kind(scope)
+        if kind is None:
+            return await self._app(scope, receive, send)
+        body = await _read_body(receive, self._max_body_bytes)
+        if body is None:
+            limit = f"{self._max_body_bytes} bytes"
+            return await send_error(
+                send, 413, "RequestTooLarge", f"the body is larger than {limit}: send less"
+            )
+        document = _parse(body)
+        if document is None:  # not a request at all: vLLM's own validation says what is wrong
+            return await self._app(scope, _replay(body, receive), send)
+        await self._answer(kind, document, scope, receive, send)
+        return None
+
+    async def _answer(
+        self, kind: Kind, document: dict[str, Any], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        name = document.get("model") or AUTO
+        if kind is Kind.NAMED and name in self._selector.live.catalog.routing_names:
+            message = (
+                f"{scope['path']} cannot be routed: given {name!r}, expected an adapter's name in 'model'"
+            )
+            return await send_error(send, 400, "BadRequestError", message, param="model")
+        if kind is Kind.TOKENS and name in self._selector.live.catalog.routing_names:
+            name = BASE
+        try:
+            choice = await self._selector.choose(name, lambda: request_text(document))
+        except UnknownModelError as error:
+            return await send_error(send, 404, "NotFoundError", str(error), param="model")
+        except RouterError as error:
+            return await send_error(send, 400, "BadRequestError", str(error))
+        body = json.dumps(document | {"model": choice.target.engine_model}).encode("ascii")
+        reply = send if kind is Kind.TOKENS else _marked(choice, scope, send)
+        await self._app(_with_length(scope, len(body)), _replay(body, receive), reply)
+        return None
+
+
+def _kind(scope: Scope) -> Kind | None:
+    if scope["type"] != "http" or scope["method"] != "POST":
+        return None
+    return ENDPOINTS.get(scope["path"].removeprefix(scope.get("root_path", "")))
+
+
+def _marked(choice: Choice, scope: Scope, send: Send) -> Send:
+    debug = any(name == DEBUG_HEADER and value.lower() == b"true" for name, value in scope["headers"])
+    return MarkedReply(send, mark_headers(choice), mark_object(choice, debug=debug))
+
+
+def _parse(body: bytes) -> dict[str, Any] | None:
+    """The request's JSON object, if it is one and its `model` is a name."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(document, dict) or not isinstance(document.get("model"), str | None):
+        return None
+    return document
+
+
+class _BodyTooLarge(Exception):
+    pass
+
+
+async def _read_body(receive: Receive, limit_bytes: int) -> bytes | None:
+    """The whole body, or None when the client left before sending it. Raises `_BodyTooLarge`."""
+    chunks: list[bytes] = []
+    size_bytes = 0
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        chunks.append(message.get("body", b""))
+        size_bytes += len(chunks[-1])
+        if size_bytes > limit_bytes:
+            raise _BodyTooLarge
+        more = message.get("more_body", False)
+    return b"".join(chunks)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives `body` once and then whatever comes, so that a disconnect is still heard."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return again
+
+
+def _with_length(scope: Scope, length: int) -> Scope:
+    kept = [
+        (name, value)
+        for name, value in scope["headers"]
+        if name not in (b"content-length", b"transfer-encoding")
+    ]
+    return {**scope, "headers": [*kept, (b"content-length", b"%d" % length)]}
