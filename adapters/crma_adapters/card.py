@@ -4,13 +4,16 @@ Owns: the document. It holds no timestamps: the same training gives the same byt
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict, Field
 
 from crma_adapters.document import STRICT, Count, Finite, Positive, parse_document, render_document
+from crma_adapters.regular_files import read_document
 from crma_adapters.release import DomainName, Version
 
+CARD_FILE = "adapter.json"
 CARD_FORMAT = 1
 
 
@@ -76,6 +79,12 @@ class AdapterCard:
         return render_document(self, format=CARD_FORMAT)
 
     @classmethod
-    def from_json(cls, data: bytes, where: str = "adapter.json") -> "AdapterCard":
+    def from_json(cls, data: bytes, where: str = CARD_FILE) -> "AdapterCard":
         """Read what `to_json` wrote. Raises as `parse_document`."""
         return parse_document(cls, data, where, format_number=CARD_FORMAT)
+
+
+def read_card(folder: Path) -> AdapterCard:
+    """The card in an adapter folder. Raises `StoreError` if there is none, else as `parse_document`."""
+    path = folder / CARD_FILE
+    return AdapterCard.from_json(read_document(path), str(path))

@@ -40,18 +40,23 @@ class LoraConfig:
         return frozenset({self.r, *self.rank_pattern.values()})
 
 
+def read_config(folder: Path) -> LoraConfig:
+    """The configuration of the PEFT LoRA in `folder`. Raises `StoreError` or `IntegrityError`."""
+    path = folder / CONFIG_FILE
+    return parse_document(LoraConfig, read_document(path), str(path))
+
+
 def check_lora(folder: Path, *, max_rank: int | None = None) -> LoraConfig:
     """Check the two files of a PEFT LoRA in `folder` and return its configuration.
 
     Raises `IntegrityError` for a malformed configuration, unpaired or inconsistent tensors, NaN and Inf, and
     `IncompatibleError` for a rank over `max_rank`.
     """
-    config_path, weights_path = folder / CONFIG_FILE, folder / WEIGHTS_FILE
-    config = parse_document(LoraConfig, read_document(config_path), str(config_path))
+    config, weights_path = read_config(folder), folder / WEIGHTS_FILE
     pairs = _pairs(check_finite(weights_path), weights_path)
     if not pairs:
         raise IntegrityError(
-            f"{weights_path}: holds no LoRA tensors; expected *.lora_A.weight and *.lora_B.weight"
+            f"{weights_path}: holds no tensors; expected *.lora_A.weight and *.lora_B.weight"
         )
     for module, sides in pairs.items():
         rank = _rank(module, sides, weights_path)

@@ -6,6 +6,7 @@ Owns: which files make a part, listing and digests. Knows nothing of what the fi
 from dataclasses import dataclass
 from pathlib import Path
 
+from crma_adapters.card import CARD_FILE
 from crma_adapters.errors import IntegrityError, StoreError
 from crma_adapters.lora_files import CONFIG_FILE, WEIGHTS_FILE
 from crma_adapters.names import version_of
@@ -23,7 +24,6 @@ class PartKind:
     files: frozenset[str]
 
 
-CARD_FILE = "adapter.json"
 BACKBONE_FILE = "crma.json"
 ROUTER_FILE = "router.json"
 

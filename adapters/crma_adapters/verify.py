@@ -6,7 +6,7 @@ Owns: the order of the checks and how the parts of a release must fit each other
 from pathlib import Path
 from typing import Any
 
-from crma_adapters.card import AdapterCard
+from crma_adapters.card import CARD_FILE, AdapterCard, read_card
 from crma_adapters.document import parse_json
 from crma_adapters.errors import IncompatibleError, IntegrityError
 from crma_adapters.folders import StoreFolders
@@ -15,7 +15,6 @@ from crma_adapters.parts import (
     ADAPTER,
     BACKBONE,
     BACKBONE_FILE,
-    CARD_FILE,
     ROUTER,
     ROUTER_FILE,
     check_part,
@@ -64,7 +63,7 @@ def verify_plain(path: Path, *, max_rank: int | None = None) -> None:
 def check_adapter(folder: Path, name: str, *, max_rank: int | None = None) -> AdapterCard:
     """Check the content of an adapter folder that is to serve domain `name`; return its card."""
     where = folder / CARD_FILE
-    card = AdapterCard.from_json(read_document(where), str(where))
+    card = read_card(folder)
     config = check_lora(folder, max_rank=max_rank)
     if card.name != name:
         raise IncompatibleError(
