@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from crma_adapters.command import run_command
-from crma_eval import holdout, served
+from crma_eval import holdout, questions, served
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -16,6 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="crma-eval", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     holdout.add_command(commands)
+    questions.add_command(commands)
     served.add_command(commands)
     args = parser.parse_args(argv)
     return run_command(lambda: int(args.run(args)))

@@ -1,13 +1,18 @@
-"""Held-out questions with the domain that should answer them.
+"""Held-out questions with the domain that should answer them; `crma-eval questions` draws them from data.
 
-Owns: the file's form. Knows nothing of servers.
+Owns: the file's form and the drawing. Knows nothing of servers.
 """
 
+import argparse
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from crma_adapters.errors import DataError
+
+SMALL_TALK_SOURCE = "chatterbot-corpus"
 
 
 @dataclass(frozen=True)
@@ -16,6 +21,55 @@ class Question:
 
     text: str
     domain: str | None
+
+
+def add_command(commands: Any) -> None:
+    """Add `questions` to the subcommands of `crma-eval`."""
+    parser = commands.add_parser("questions", help="draw held-out questions from demo data, for `served`")
+    parser.add_argument("--data", type=Path, required=True, help="folder made by crma-train demo-data")
+    parser.add_argument(
+        "--per-domain", type=int, default=20, help="questions a domain (default: %(default)s)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the drawn questions as JSON lines."""
+    for question in draw_questions(args.data, args.per_domain):
+        row = {"domain": question.domain, "question": question.text}
+        sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return 0
+
+
+def draw_questions(data: Path, per_domain: int) -> list[Question]:
+    """`per_domain` evenly spaced holdout questions of every domain, and as many of small talk.
+
+    Raises:
+        DataError: `data` was not made by crma-train demo-data, or has too few rows.
+    """
+    drawn = []
+    for path in sorted(data.glob("*/holdout.jsonl")):
+        drawn += _spaced(
+            [Question(row["question"], path.parent.name) for row in _rows(path)], per_domain, path
+        )
+    path = data / "out_of_domain" / "router_eval.jsonl"
+    small_talk = [row for row in _rows(path) if row["source"].startswith(SMALL_TALK_SOURCE)]
+    return drawn + _spaced([Question(row["question"], None) for row in small_talk], per_domain, path)
+
+
+def _spaced(questions: list[Question], count: int, path: Path) -> list[Question]:
+    if len(questions) < count:
+        raise DataError(
+            f"{path} has {len(questions)} fitting rows, --per-domain wants {count}; ask for fewer"
+        )
+    return [questions[index * len(questions) // count] for index in range(count)]
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path} ({error}); make it with crma-train demo-data") from error
 
 
 def read_questions(path: Path) -> list[Question]:
