@@ -1,0 +1,65 @@
+"""Text to unit vectors.
+
+Owns: the embedder's seam (`Embedder`) and its real side, a sentence-transformers model on the CPU.
+Knows nothing of domains or decisions.
+"""
+
+from pathlib import Path
+from threading import Lock
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from crma_adapters.errors import RouterError
+from crma_adapters.packaged import embedder_path
+
+DEFAULT_EMBEDDER = "all-MiniLM-L6-v2"
+
+Embeddings = npt.NDArray[np.float32]  # (N, D), rows of unit norm
+
+_BATCH_SIZE = 64
+
+
+class Embedder(Protocol):
+    """Anything that turns texts into unit vectors; `name` says which one a router was fitted with."""
+
+    @property
+    def name(self) -> str: ...
+
+    def encode(self, texts: list[str]) -> Embeddings:
+        """(N, D) float32 with rows of unit norm. Called from any thread."""
+        ...
+
+
+class SentenceTransformerEmbedder:
+    """A sentence-transformers model: the packaged default by its name, a local folder, or a hub id.
+
+    It runs on the CPU also where there is a GPU: the language model needs that memory.
+    """
+
+    def __init__(self, path_or_name: str | Path = DEFAULT_EMBEDDER) -> None:
+        """Load the weights. Raises `RouterError` if there is no such model."""
+        # Imported here: it brings torch and transformers, seconds that no one pays who only reads a decision.
+        from sentence_transformers import SentenceTransformer
+
+        self.name = str(path_or_name)
+        path = embedder_path() if self.name == DEFAULT_EMBEDDER else path_or_name
+        try:
+            self._model = SentenceTransformer(str(path), device="cpu", local_files_only=Path(path).is_dir())
+        except (OSError, ValueError) as error:
+            raise RouterError(
+                f"embedder {self.name!r} cannot be loaded ({error}); expected {DEFAULT_EMBEDDER}, "
+                "a sentence-transformers folder, or a hub id with the hub reachable"
+            ) from error
+        self._lock = Lock()
+
+    def encode(self, texts: list[str]) -> Embeddings:
+        """(N, D) float32, unit norm. Thread-safe, one call at a time."""
+        # Fast tokenizers raise "Already borrowed" when two threads pad differently:
+        # https://github.com/huggingface/tokenizers/issues/537
+        with self._lock:
+            vectors = self._model.encode(
+                texts, batch_size=_BATCH_SIZE, normalize_embeddings=True, show_progress_bar=False
+            )
+        return np.asarray(vectors, dtype=np.float32)

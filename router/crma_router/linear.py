@@ -1,0 +1,50 @@
+"""The domain classifier: multinomial logistic regression on embeddings, with a temperature.
+
+Owns: the fitted weights and what they give for an embedding. Knows nothing of fitting or policy.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from crma_router.embedder import Embeddings
+
+FloatArray = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class LinearHead:
+    """C classes: the K domains and, where `has_outside`, a last one for texts that belong to none of them.
+
+    weight (C, D) and bias (C,) float32; temperature > 0 divides the logits.
+    """
+
+    weight: FloatArray
+    bias: FloatArray
+    temperature: float
+    has_outside: bool
+
+    def logits(self, embeddings: Embeddings) -> FloatArray:
+        """(N, D) -> (N, C), before the temperature."""
+        return np.asarray(embeddings @ self.weight.T + self.bias, dtype=np.float32)
+
+    def probabilities(self, logits: FloatArray) -> FloatArray:
+        """(N, C) -> (N, K): calibrated, one column a domain; what a row lacks to 1 is "none of them"."""
+        probabilities = softmax(logits / np.float32(self.temperature))
+        return probabilities[:, :-1] if self.has_outside else probabilities
+
+
+def outside_log_odds(logits: FloatArray) -> FloatArray:
+    """(N, K + 1) -> (N,): log-odds of the last class, "none of them", against all the others."""
+    inside = logits[:, :-1]
+    highest = inside.max(axis=1)
+    total = highest + np.log(np.exp(inside - highest[:, None]).sum(axis=1))
+    return np.asarray(logits[:, -1] - total, dtype=np.float32)
+
+
+def softmax(logits: FloatArray) -> FloatArray:
+    """Over the last axis, without overflow."""
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True), dtype=np.float32)

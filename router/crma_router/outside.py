@@ -1,0 +1,44 @@
+"""Whether a text belongs to none of the domains.
+
+Owns: the out-of-domain distance, which joins two readings of an embedding, and its threshold. Knows nothing
+of the names of domains or of what is done with a text outside.
+
+The two readings fail on different texts, so their mean does better than either (see docs/router.md). The Mahalanobis
+distance sees what is unlike everything known; the classifier's log-odds of "none of them" see what is like the out-of-domain examples. Without such examples the first stands alone.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from crma_router.linear import FloatArray, outside_log_odds
+from crma_router.mahalanobis import Mahalanobis
+
+
+@dataclass(frozen=True)
+class Standard:
+    """Mean and standard deviation of a reading over held-out texts of the domains."""
+
+    mean: float
+    deviation: float
+
+    def of(self, reading: FloatArray) -> FloatArray:
+        """In standard deviations from what is usual inside."""
+        return np.asarray((reading - np.float32(self.mean)) / np.float32(self.deviation), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Outside:
+    """A text is outside when its distance is over `threshold`; `log_odds` needs out-of-domain examples."""
+
+    mahalanobis: Mahalanobis
+    far: Standard
+    log_odds: Standard | None
+    threshold: float
+
+    def join(self, distances: FloatArray, logits: FloatArray) -> FloatArray:
+        """Mahalanobis distances (N,) and logits (N, C) -> (N,): deviations beyond the usual."""
+        far = self.far.of(distances)
+        if self.log_odds is None:
+            return far
+        return np.asarray((far + self.log_odds.of(outside_log_odds(logits))) / 2, dtype=np.float32)

@@ -1,0 +1,127 @@
+"""A fitted router on disk: `router.json` and `router.safetensors`, no pickle.
+
+Owns: the two files and every check that a stranger's files need. Knows nothing of embedders or stores.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import numpy as np
+from pydantic import ConfigDict, Field
+from safetensors.numpy import load_file, save
+
+from crma_adapters.document import STRICT, Finite, parse_document, render_document
+from crma_adapters.errors import RouterError, StoreError
+from crma_adapters.names import is_domain_name
+from crma_adapters.regular_files import read_document
+from crma_adapters.tensor_file import check_finite
+from crma_router.linear import FloatArray, LinearHead
+from crma_router.mahalanobis import Mahalanobis
+from crma_router.model import FitReport, Judge, RouterModel
+from crma_router.outside import Outside, Standard
+from crma_router.policy import Policy
+
+ROUTER_FORMAT = 1
+DOCUMENT_NAME = "router.json"
+TENSORS_NAME = "router.safetensors"
+
+_Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True)
+class RouterDocument:
+    """`router.json`: every number that is not in a tensor."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    embedder: str
+    domains: list[str]
+    has_outside: bool
+    temperature: _Above0
+    precision: _Above0
+    far: Standard
+    log_odds: Standard | None
+    ood_threshold: Finite
+    policy: Policy
+    report: FitReport
+
+
+def save_model(model: RouterModel, directory: Path) -> None:
+    """Write both files; the same model gives the same bytes."""
+    outside, head = model.judge.outside, model.judge.head
+    document = RouterDocument(
+        embedder=model.embedder,
+        domains=list(model.judge.domains),
+        has_outside=head.has_outside,
+        temperature=head.temperature,
+        precision=outside.mahalanobis.precision,
+        far=outside.far,
+        log_odds=outside.log_odds,
+        ood_threshold=outside.threshold,
+        policy=model.policy,
+        report=model.report,
+    )
+    tensors = {
+        "weight": head.weight,
+        "bias": head.bias,
+        "means": outside.mahalanobis.means,
+        "directions": outside.mahalanobis.directions,
+    }
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / TENSORS_NAME).write_bytes(save({k: np.ascontiguousarray(v) for k, v in tensors.items()}))
+    (directory / DOCUMENT_NAME).write_bytes(render_document(document, format=ROUTER_FORMAT))
+
+
+def load_model(directory: Path) -> RouterModel:
+    """Read what `save_model` wrote. Raises `RouterError` if anything is missing, damaged or does not fit."""
+    try:
+        data = read_document(directory / DOCUMENT_NAME)
+        document = parse_document(
+            RouterDocument, data, str(directory / DOCUMENT_NAME), format_number=ROUTER_FORMAT
+        )
+        check_finite(directory / TENSORS_NAME)
+    except StoreError as error:
+        raise RouterError(f"no usable router: {error}; or fit it again") from error
+    tensors = load_file(directory / TENSORS_NAME)
+    _check(document, tensors, directory)
+    head = LinearHead(tensors["weight"], tensors["bias"], document.temperature, document.has_outside)
+    mahalanobis = Mahalanobis(tensors["means"], tensors["directions"], document.precision)
+    outside = Outside(mahalanobis, document.far, document.log_odds, document.ood_threshold)
+    judge = Judge(tuple(document.domains), head, outside)
+    return RouterModel(document.embedder, judge, document.policy, document.report)
+
+
+def _check(document: RouterDocument, tensors: dict[str, FloatArray], directory: Path) -> None:
+    """Refuse names no domain may bear, and tensors whose names, types or shapes do not fit the document."""
+    domains = document.domains
+    if not domains or len(set(domains)) != len(domains) or not all(map(is_domain_name, domains)):
+        raise RouterError(
+            f"{directory / DOCUMENT_NAME}: domains {domains}; expected distinct names: fit the router again"
+        )
+    if (document.log_odds is not None) != document.has_outside:
+        raise RouterError(
+            f"{directory / DOCUMENT_NAME}: has_outside is {document.has_outside}, log_odds contradicts it; "
+            "expected both or neither: fit the router again"
+        )
+    given = {name: (str(tensor.dtype), tensor.shape) for name, tensor in sorted(tensors.items())}
+    expected = _expected(document, tensors)
+    if given != expected:
+        raise RouterError(
+            f"{directory / TENSORS_NAME}: tensors {given}, expected {expected}: fit the router again"
+        )
+
+
+def _expected(
+    document: RouterDocument, tensors: dict[str, FloatArray]
+) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Type and shape of each tensor; their two free sizes are those of `directions`."""
+    rank, size = tensors["directions"].shape if "directions" in tensors else (0, 0)
+    classes = len(document.domains) + document.has_outside
+    shapes = {
+        "bias": (classes,),
+        "directions": (rank, size),
+        "means": (len(document.domains), size),
+        "weight": (classes, size),
+    }
+    return {name: ("float32", shape) for name, shape in shapes.items()}

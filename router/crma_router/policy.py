@@ -1,0 +1,77 @@
+"""From scores to a decision, in words.
+
+Owns: when a text is routed and when it falls back, and the sentence that says why. Knows of no embeddings.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Path = Literal["routed", "fallback"]
+Cause = Literal["sure", "no words", "out of domain", "unsure"]
+
+
+@dataclass(frozen=True)
+class RoutingDecision:
+    """Where one text goes. `domain` is None on fallback: the backbone alone answers.
+
+    confidence: calibrated probability, 0 to 1, that the leading domain is the right one.
+    scores: the same for every domain; what they lack to 1 is "none of them".
+    ood_distance, ood_threshold: in standard deviations beyond the usual text of the domains; over is outside.
+    reason: a sentence for people. cause: the same for metrics, one of four.
+    """
+
+    domain: str | None
+    confidence: float
+    path: Path
+    reason: str
+    scores: dict[str, float]
+    ood_distance: float
+    ood_threshold: float
+    cause: Cause = "sure"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """`min_confidence`: below it the leading domain is not followed."""
+
+    min_confidence: float = 0.5
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of one text. scores: calibrated probability of every domain, in any order."""
+
+    scores: dict[str, float]
+    ood_distance: float
+    ood_threshold: float
+    has_words: bool = True
+
+
+def decide(evidence: Evidence, policy: Policy) -> RoutingDecision:
+    """Route to the leading domain, unless there are no words, the text is outside, or no domain is sure."""
+    cause, reason = _judge(evidence, policy)
+    leader, confidence = max(evidence.scores.items(), key=lambda item: item[1])
+    return RoutingDecision(
+        domain=leader if cause == "sure" else None,
+        confidence=confidence,
+        path="routed" if cause == "sure" else "fallback",
+        reason=reason,
+        scores=evidence.scores,
+        ood_distance=evidence.ood_distance,
+        ood_threshold=evidence.ood_threshold,
+        cause=cause,
+    )
+
+
+def _judge(evidence: Evidence, policy: Policy) -> tuple[Cause, str]:
+    (leader, best), *others = sorted(evidence.scores.items(), key=lambda item: -item[1])
+    lead = f"{leader} leads with {best:.2f}"
+    after = f", {others[0][0]} follows with {others[0][1]:.2f}" if others else ""
+    against = f"distance {evidence.ood_distance:.2f}, up to {evidence.ood_threshold:.2f} is inside"
+    if not evidence.has_words:
+        return "no words", "there are no words to route by"
+    if evidence.ood_distance > evidence.ood_threshold:
+        return "out of domain", f"the text is unlike what the domains know ({against}); {lead}"
+    if best < policy.min_confidence:
+        return "unsure", f"no domain is sure enough: {lead}{after}, {policy.min_confidence:.2f} is needed"
+    return "sure", f"{lead}{after}, and the text is like what the domains know ({against})"

@@ -1,0 +1,81 @@
+"""The router: text in, decision out.
+
+Owns: pairing a fitted model with its embedder. Knows nothing of stores or servers.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from crma_adapters.errors import RouterError
+from crma_router.embedder import Embedder, SentenceTransformerEmbedder
+from crma_router.examples import RouterData, embed_examples
+from crma_router.features import clip, has_words
+from crma_router.fit import fit_model
+from crma_router.model import RouterModel
+from crma_router.persist import load_model, save_model
+from crma_router.policy import RoutingDecision, decide
+
+__all__ = ["Router", "RouterData", "RoutingDecision", "fit_router"]
+
+
+class Router:
+    """A fitted router with its embedder. Threads may share one."""
+
+    def __init__(self, model: RouterModel, embedder: Embedder) -> None:
+        """Raises `RouterError` if `embedder` is not the one `model` was fitted with."""
+        self.model = model
+        self._embedder = embedder
+        if embedder.name != model.embedder:
+            raise RouterError(
+                f"embedder {embedder.name!r} given, but the router was fitted with {model.embedder!r}; "
+                "give that one, or fit the router again"
+            )
+        given, expected = embedder.encode(["which size?"]).shape[1], model.judge.head.weight.shape[1]
+        if given != expected:
+            raise RouterError(
+                f"embedder {embedder.name!r} gives {given} dimensions, the router was fitted on {expected}; "
+                "another model goes by that name: restore it, or fit the router again"
+            )
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The names a text can be routed to."""
+        return self.model.judge.domains
+
+    def route(self, text: str) -> RoutingDecision:
+        """Decide for one text of any length; a text without words falls back."""
+        return self.route_many([text])[0]
+
+    def route_many(self, texts: list[str]) -> list[RoutingDecision]:
+        """Decide for each text, embedding them in one go."""
+        if not texts:
+            return []
+        clipped = [clip(text) for text in texts]
+        evidence = self.model.judge.evidence(self._embedder.encode(clipped))
+        return [
+            decide(replace(one, has_words=has_words(text)), self.model.policy)
+            for one, text in zip(evidence, clipped, strict=True)
+        ]
+
+    def save(self, directory: Path) -> None:
+        """Write `router.json` and `router.safetensors` into `directory`: same router, same bytes."""
+        save_model(self.model, directory)
+
+    @classmethod
+    def load(cls, directory: Path, embedder: Embedder | None = None) -> "Router":
+        """Read what `save` wrote; without `embedder`, the one it names is loaded.
+
+        Raises:
+            RouterError: the folder holds no sound router, or it was fitted with another embedder.
+        """
+        model = load_model(directory)
+        return cls(model, embedder or SentenceTransformerEmbedder(model.embedder))
+
+
+def fit_router(data: RouterData, embedder: Embedder, *, seed: int = 0) -> Router:
+    """Fit a router on example questions: the same questions in any order and the same seed, the same router.
+
+    Raises:
+        RouterError: no domain, a name no domain may bear, too few examples, or embeddings not finite.
+    """
+    return Router(fit_model(embed_examples(data, embedder), embedder.name, seed), embedder)
