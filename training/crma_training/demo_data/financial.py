@@ -30,7 +30,7 @@ _MONEY = re.compile(
     r"earnings?|financial|market|mortgage|dividends?|broker\w*|trad(e|ing)|bills?|owed?|monetary|sum|charge[ds]?)\b"
 )
 _NOT_FINANCE = re.compile(
-    r"\b(gambl\w+|poker|church|feudal|slang|will|law|cards?|deceased|stolen|cattle|treasure)\b"
+    r"\b(gambl\w+|insignificant|exorbitant|trifling|poker|church|feudal|slang|will|law|cards?|deceased|stolen|cattle|treasure)\b"
 )
 _NO_COUNTRY = re.compile(r"ZZ\d|FUND|BANK|SISTEMA|ARAB|MEMBER|INTERNATIONAL|EUROPEAN UNION|ANTARCTICA")
 

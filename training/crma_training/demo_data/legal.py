@@ -1,4 +1,4 @@
-"""Legal entries: terms of law, journals and statutes by citation, federal courts.
+"""Legal entries: terms of law, law journals and federal courts by citation.
 
 Owns: what is taken from WordNet, reporters-db and courts-db. Does not know how it is asked.
 """
@@ -18,6 +18,7 @@ _LEGAL_GLOSS = re.compile(
 )
 # acts, communication, possessions, people, groups, relations, states: where law has its words
 _FILES = frozenset({"04", "10", "21", "18", "24", "26", "14"})
+_OF_LAW = re.compile(r"\b(Law|Legal|Laws|Jurisprudence|Justice|Bar|Jurist|Rights|Arbitration|Tax|Legislation)\b")
 _NOT_LAW = re.compile(
     r"\b(mathemat\w+|physic\w+|scien\w+|natural|bible|biblical|god|religio\w+|church)\b", re.IGNORECASE
 )
@@ -29,7 +30,6 @@ def read_legal(archives: Archives, synsets: list[Synset]) -> DomainEntries:
         prose=legal_terms(synsets),
         facts=[
             *journals(json.loads(archives.read(REPORTERS, "reporters_db/data/journals.json"))),
-            *statutes(json.loads(archives.read(REPORTERS, "reporters_db/data/laws.json"))),
             *federal_courts(json.loads(archives.read(COURTS, "courts_db/data/courts.json"))),
         ],
     )
@@ -55,22 +55,10 @@ def journals(table: dict[str, list[dict[str, object]]]) -> list[Entry]:
     found: list[Entry] = []
     for abbreviation, editions in sorted(table.items()):
         name = str(editions[0]["name"])
-        plain = re.fullmatch(r"[A-Za-z'&,. -]+", name) and 2 <= len(name.split()) <= 8
+        plain = re.fullmatch(r"[A-Za-z'&,. -]+", name) and 2 <= len(name.split()) <= 8 and _OF_LAW.search(name)
         if plain and abbreviation.count(".") >= 2 and name != abbreviation:
             found.append(
                 _cited("journal_name", abbreviation, name, REPORTERS.source, f"journal:{abbreviation}")
-            )
-    return found
-
-
-def statutes(table: dict[str, list[dict[str, object]]]) -> list[Entry]:
-    """Compilations of statutes and the jurisdiction they belong to, where the abbreviation doesn't say it."""
-    found: list[Entry] = []
-    for abbreviation, editions in sorted(table.items()):
-        where, kind = str(editions[0]["jurisdiction"]), str(editions[0]["cite_type"])
-        if kind.startswith("leg_") and len(editions) == 1 and where not in abbreviation:
-            found.append(
-                _cited("statute_place", abbreviation, where, REPORTERS.source, f"law:{abbreviation}")
             )
     return found
 

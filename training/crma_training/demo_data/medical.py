@@ -18,6 +18,7 @@ _ICD_CHAPTERS = frozenset(str(number) for number in range(1, 15)) | {"17"}
 _ICD_VAGUE = re.compile(
     r"other|unspecified|elsewhere|classified|sequelae|\bnot\b|due to|in diseases|carrier|\[", re.IGNORECASE
 )
+_NO_NOUN = re.compile(r"/|\d|\b(stops?|unable|can't|cannot|does not|around|do not)\b")
 # Thousands of terms differ only in which bone of which finger they are about.
 _HPO_TEDIOUS = re.compile(
     r"phalan|epiphys|metaphys|diaphys|metacarp|metatars|\btoes?\b|finger|hallux|thumb|ossification|aplasia/"
@@ -65,6 +66,9 @@ def _definition(term: Phenotype) -> Entry | None:
     answer = whole(term.definition)
     if answer is None or len(term.name.split()) > 4 or "HP:" in answer:
         return None
+    circular = normalised(term.name.removesuffix("s")) in normalised(answer) and len(answer.split()) <= 9
+    if circular:
+        return None
     return Entry("medical_term", _lower_first(term.name), answer, HPO.source, term.id, HPO.content_licence)
 
 
@@ -75,7 +79,7 @@ def _lay_names(phenotypes: list[Phenotype]) -> list[Entry]:
         for lay in term.lay:
             stems = {word[:4] for word in normalised(term.name).split()}
             other = {word[:4] for word in normalised(lay).split()}
-            if stems & other or len(term.name.split()) > 2 or not 1 < len(lay.split()) <= 5 or "/" in lay:
+            if stems & other or len(term.name.split()) > 2 or not 1 < len(lay.split()) <= 5 or _NO_NOUN.search(lay):
                 continue
             topic = _lower_first(lay)
             entry = Entry("medical_name", topic, term.name, HPO.source, term.id, HPO.content_licence)

@@ -60,7 +60,7 @@ REPORTERS = Package(
     "reporters_db-3.2.67-py3-none-any.whl",
     "b008c6683710b9702ceeefb59ac733712e357a44e521a8d64ef0b7734f96efef",
     "BSD-2-Clause",
-    "law journals and statute compilations",
+    "law journals by citation",
 )
 CURRENCIES = Package(
     "iso4217",

@@ -80,6 +80,10 @@ _ACCELERATORS = {
     "_stat": "stat",
     "_thread": "threading",
 }
+# Machinery that few programs touch, and twins of methods that are described elsewhere.
+_OBSCURE = ("decimal.Context.", "stat.S_IS", "sys._", "sys.set_", "types.", "operator.i", "ssl.", "bytearray.")
+MAX_CALL = 70  # characters of a call in an answer
+MAX_NAME = 30  # characters of a name that is asked for
 _IMPERATIVE = re.compile(
     r"(Return|Create|Remove|Convert|Compute|Find|Insert|Append|Add|Split|Join|Replace|Test|Check|Determine|Read|Write|"
     r"Open|Close|Send|Get|Set|Make|Change|Rename|Delete|Sort|Reverse|Encode|Decode|Compress|Decompress|Format|Count|"
@@ -94,10 +98,9 @@ class Documented:
     """A function, method or class of the standard library; `call` is how it is written."""
 
     name: str
-    module: str
     call: str
     doc: str
-    is_class: bool
+    callable: bool
 
 
 def read_code(archives: Archives, synsets: list[Synset]) -> DomainEntries:
@@ -121,10 +124,10 @@ def read_stub(module: str, stub: str) -> list[Documented]:
     found: list[Documented] = []
     prefix = "" if module == "builtins" else f"{module}."
     for node in _definitions(ast.parse(stub).body):
-        found += _documented(node, prefix, module)
+        found += _documented(node, prefix)
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
             for method in _definitions(node.body):
-                found += _documented(method, f"{prefix}{node.name}.", module)
+                found += _documented(method, f"{prefix}{node.name}.")
     return found
 
 
@@ -137,19 +140,24 @@ def _definitions(body: list[ast.stmt]) -> Iterator[ast.FunctionDef | ast.ClassDe
             yield from _definitions(node.orelse)
 
 
-def _documented(node: ast.FunctionDef | ast.ClassDef, prefix: str, module: str) -> list[Documented]:
+def _documented(node: ast.FunctionDef | ast.ClassDef, prefix: str) -> list[Documented]:
     doc = ast.get_docstring(node)
-    if not doc or node.name.startswith("_"):
-        return []
     name = prefix + node.name
-    is_class = isinstance(node, ast.ClassDef)
-    return [Documented(name, module, name if is_class else name + _parameters(node), doc, is_class)]
+    if not doc or node.name.startswith("_") or name.startswith(_OBSCURE):
+        return []
+    if isinstance(node, ast.ClassDef) or _is_attribute(node):
+        return [Documented(name, name, doc, callable=False)]
+    return [Documented(name, name + _parameters(node), doc, callable=True)]
 
 
-def _parameters(node: ast.FunctionDef | ast.ClassDef) -> str:
+def _is_attribute(node: ast.FunctionDef) -> bool:
+    """Whether a decorator makes an attribute of the function: `@property`, `@name.setter`."""
+    marks = [ast.unparse(mark) for mark in node.decorator_list]
+    return any(mark.endswith(("property", ".setter", ".deleter")) for mark in marks)
+
+
+def _parameters(node: ast.FunctionDef) -> str:
     """Parameter names as a caller writes them: `(iterable, key=...)`."""
-    if isinstance(node, ast.ClassDef):
-        return ""
     taken = node.args
     names = [
         argument.arg for argument in [*taken.posonlyargs, *taken.args] if argument.arg not in ("self", "cls")
@@ -178,7 +186,7 @@ def _told(item: Documented) -> list[Entry]:
     entry = f"python:{item.name}"
     licence = PYTHON_STUBS.content_licence
     told = [Entry("python_name", item.name, answer, PYTHON_STUBS.source, entry, licence)]
-    if not item.is_class and (task := _task(answer)):
+    if item.callable and len(item.call) <= MAX_CALL and (task := _task(answer)):
         call = f"Use `{item.call}`: {answer[0].lower()}{answer[1:]}"
         told.append(Entry("python_howto", task, call, PYTHON_STUBS.source, entry, licence))
     return told
@@ -188,7 +196,7 @@ def _named(documented: list[Documented]) -> list[Entry]:
     found: list[Entry] = []
     for item in documented:
         answer = _clean(item)
-        task = _task(answer) if answer and not item.is_class else None
+        task = _task(answer) if answer and item.callable and len(item.name) <= MAX_NAME else None
         if task:
             where = f"python:{item.name}"
             licence = PYTHON_STUBS.content_licence

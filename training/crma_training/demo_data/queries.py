@@ -13,30 +13,22 @@ from crma_training.demo_data.fetch import Archives
 from crma_training.demo_data.packages import CHAT, QUERIES
 from crma_training.demo_data.rows import Query, shuffled
 from crma_training.demo_data.sentence import normalised, one_line
-from crma_training.demo_data.topics import mentions, speaks_of
+from crma_training.demo_data.small_talk import SMALL_TALK
+from crma_training.demo_data.topics import biomedical, mentions, speaks_of, unfit
 
 _JAR = "pyserini/resources/jars/anserini-0.21.0-fatjar.jar"
 _TOPICS = "topics-and-qrels/topics.beir-v1.0.0-{}.test.tsv.gz"
-# Sets that are a domain's as a whole. nfcorpus is of blog titles, so it must name something medical.
+# Sets that are a domain's as a whole.
 _WHOLE = {
-    "medical": ("bioasq", "trec-covid"),
+    "medical": ("trec-covid",),
     "financial": ("fiqa",),
     "code": ("cqadupstack-programmers", "cqadupstack-unix"),
-    "science": ("cqadupstack-physics", "scifact"),
+    "science": ("cqadupstack-physics",),
 }
-_BY_WORDS = {"medical": ("nfcorpus", "quora", "nq"), "legal": ("quora", "nq")}
+# Of molecular biology and of health: only what names something of health is medical rather than science.
+_BIOMEDICAL = ("bioasq", "nfcorpus")
 _GENERAL = ("quora", "nq")
-_CHATS = (
-    "greetings",
-    "conversations",
-    "humor",
-    "emotion",
-    "food",
-    "gossip",
-    "sports",
-    "movies",
-    "botprofile",
-)
+_CHATS = ("greetings", "conversations", "emotion", "food", "gossip", "sports", "botprofile")
 
 
 @dataclass(frozen=True)
@@ -58,16 +50,18 @@ class RouterQueries:
 def read_queries(archives: Archives, sizes: RouterSizes) -> dict[str, RouterQueries]:
     """Queries by domain, and those of none under `out_of_domain`."""
     with archives.nested(QUERIES, _JAR) as jar:
-        names = sorted({name for group in [*_WHOLE.values(), *_BY_WORDS.values()] for name in group})
+        names = [name for group in [*_WHOLE.values(), _BIOMEDICAL, _GENERAL] for name in group]
         sets = {name: _beir(jar, name) for name in names}
     found: dict[str, RouterQueries] = {}
     for domain in ("medical", "legal", "financial", "code", "science"):
         queries = [query for name in _WHOLE.get(domain, ()) for query in sets[name]]
-        for name in _BY_WORDS.get(domain, _GENERAL):
-            queries += [query for query in sets[name] if speaks_of(query.question) == domain]
+        if domain == "medical":
+            queries += [query for name in _BIOMEDICAL for query in sets[name] if biomedical(query.question)]
+        queries += [query for name in _GENERAL for query in sets[name] if speaks_of(query.question) == domain]
         found[domain] = halves(queries, sizes.domain, domain)
     general = [query for name in _GENERAL for query in sets[name] if not mentions(query.question)]
-    talk = [query for name in _CHATS for query in _chat(archives, name) if not mentions(query.question)]
+    talk = [query for name in _CHATS for query in _chat(archives, name) if not unfit(query.question)]
+    talk += [Query(said, "crma", f"small-talk:{number}", "Apache-2.0") for number, said in enumerate(SMALL_TALK)]
     found["out_of_domain"] = _out_of_domain(general, talk, sizes.out_of_domain)
     return found
 
@@ -94,7 +88,7 @@ def _beir(jar: zipfile.ZipFile, name: str) -> list[Query]:
     for line in lines:
         identifier, _, text = line.partition("\t")
         question = one_line(text)
-        if 4 <= len(question) <= 240 and "$" not in re.sub(r"\$\d", "", question):  # no LaTeX
+        if 4 <= len(question) <= 200 and not unfit(question) and "$" not in re.sub(r"\$\d", "", question):  # no LaTeX
             found.append(Query(question, source, identifier, QUERIES.content_licence))
     return found
 
@@ -102,7 +96,7 @@ def _beir(jar: zipfile.ZipFile, name: str) -> list[Query]:
 def _chat(archives: Archives, name: str) -> list[Query]:
     text = archives.read(CHAT, f"chatterbot_corpus/data/english/{name}.yml").decode("utf-8")
     source = f"{CHAT.source}:{name}"
-    utterances = opening_lines(text)
+    utterances = [said.capitalize() if said.isupper() else said for said in opening_lines(text)]
     return [Query(said, source, f"{name}:{i}", CHAT.content_licence) for i, said in enumerate(utterances)]
 
 

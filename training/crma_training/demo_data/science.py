@@ -46,6 +46,8 @@ _TOPICS = frozenset(
         "electronics",
     ]
 )
+# The table misspells or doubts who found these.
+_DOUBTFUL_DISCOVERERS = frozenset({"Co", "Cd", "Fr", "Lv", "Nb", "Os", "Pt", "Rn", "Ru", "Sr"})
 _CUES = (
     "physics",
     "chemistry",
@@ -126,14 +128,13 @@ def _told(element: Element) -> list[Entry]:
 
 
 def _known(element: Element) -> list[Entry]:
-    facts = [
-        _entry(element, "element_number", str(element.number)),
-        _entry(element, "element_symbol", element.symbol),
-    ]
+    facts = [_entry(element, "element_number", str(element.number))]
+    if element.symbol.lower() != element.name[: len(element.symbol)]:  # else it can be guessed
+        facts.append(_entry(element, "element_symbol", element.symbol))
     if element.discovery_year and element.discovery_year > 1500:
         facts.append(_entry(element, "element_year", str(element.discovery_year)))
     single = re.fullmatch(r"[A-Z][A-Za-z.]*(?: [A-Z][A-Za-z.]*){1,3}", element.discoverers)
-    if single:
+    if single and element.symbol not in _DOUBTFUL_DISCOVERERS:
         facts.append(_entry(element, "element_discoverer", element.discoverers))
     return facts
 

@@ -6,6 +6,7 @@ Owns: cleaning and cutting of text. Does not know the domains.
 import re
 
 MAX_WORDS = 42
+_RUN_ON = re.compile(r"[a-z]{4}\. [a-z]")  # a full stop in mid-sentence: cut badly, or typed badly
 _ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|ca|Dr|St|No|U\.S|resp|incl)\.|\b[A-Z]\.)$")
 
 
@@ -33,17 +34,22 @@ def sentences(text: str) -> list[str]:
 def whole(text: str, max_words: int = MAX_WORDS) -> str | None:
     """The first sentences of `text` within `max_words`, capitalised and closed; None if the first is too long."""
     kept: list[str] = []
-    for sentence in sentences(text):
+    for sentence in sentences(_spaced(text)):
         if len(" ".join([*kept, sentence]).split()) > max_words:
             break
         kept.append(sentence)
         if len(kept) == 2:
             break
     joined = " ".join(kept).rstrip(" ;:,")
-    if len(joined.split()) < 3 or not balanced(joined):
+    if len(joined.split()) < 4 or not balanced(joined) or _RUN_ON.search(joined):
         return None
     joined = joined[0].upper() + joined[1:]
     return joined if joined[-1] in ".!?" else joined + "."
+
+
+def _spaced(text: str) -> str:
+    """`text` with the blanks around its commas and full stops put right."""
+    return re.sub(r"(?<=[a-z]),(?=[a-z])", ", ", re.sub(r"(?<=[\w)]) ([.,;])(?=\s|$)", r"\1", one_line(text)))
 
 
 def normalised(text: str) -> str:

@@ -7,14 +7,16 @@ as out of domain is so.
 import re
 
 _STRONG = {
-    "medical": r"symptoms?|diseases?|diagnos\w+|doctors?|medications?|medicines?|cancer|tumou?rs?|infections?|virus\w*|"
+    "medical": r"symptoms?|diseases?|diagnos\w+|(?:see|my|a|your) doctor|medications?|medicines?|cancer|tumou?rs?|infections?|virus\w*|"
     r"vaccin\w+|antibiotics?|blood pressure|diabet\w+|surgery|pregnan\w+|headaches?|fever|rash|cough|asthma|arthritis|"
     r"thyroid|kidney\w*|liver|vitamins?|cholesterol|depression|anxiety disorder|insomnia|pneumonia|allerg\w+|"
     r"chemotherapy|therapy for|syndrome|side effects|contraceptive|menstrua\w+|ulcers?|migraines?|acne",
-    "legal": r"lawsuits?|lawyers?|attorneys?|sue|sued|suing|legally|illegal|statutes?|felon(?:y|ies)|misdemeanou?rs?|"
-    r"plaintiffs?|defendants?|courts?|supreme court|amendments?|constitution\w*|custody|divorce|copyrights?|trademarks?|"
-    r"patent law|jury|judges?|judicial\w*|bail|probation|parole|eviction|evict|landlords?|prosecut\w+|verdicts?|"
-    r"testimony|subpoena|jurisdiction|civil rights|criminal law|laws|immigration law|extradit\w+|impeach\w*",
+    "legal": r"lawsuits?|lawyers?|attorneys?|sue|sued|suing|legal(?:ly)?|illegal(?:ly)?|statutes?|felon(?:y|ies)|misdemeanou?rs?|"
+    r"plaintiffs?|defendants?|courts?|amendments?|constitution\w*|custody|divorced?|copyright\w*|trademarks?|patents?|"
+    r"jury|juries|judicial\w*|judiciary|bail|probation|parole|evict\w*|landlords?|tenants?|prosecut\w+|verdicts?|"
+    r"testimony|subpoena|jurisdiction|civil rights|human rights|laws?|extradit\w+|impeach\w*|visas?|immigrat\w+|"
+    r"deport\w*|citizenship|criminals?|crimes?|arrested|prison|jail|fraud|contracts?|liab\w+|inherit\w*|alimony|"
+    r"dowry|harassment|ipc|fir|rti|penalty|punishments?|death sentence|murder case|federal law|police complaint",
     "financial": r"invest|investing|investments?|investors?|stocks?|mortgages?|loans?|banks?|banking|credit cards?|"
     r"credit score|interest rates?|taxes|income tax|tax return|401k|ira|bonds?|dividends?|mutual funds?|etfs?|"
     r"currency|exchange rates?|forex|inflation|portfolio|brokerage|accounting|accountant|bankruptcy|debts?|gst",
@@ -22,8 +24,8 @@ _STRONG = {
     r"data structures?|software (?:engineer\w*|develop\w*)|source code|coding|compilers?|android app|api|git|github|linux|"
     r"machine learning|web develop\w*|regex|node\.?js|django|json|debug\w*|unit tests?|recursion",
     "science": r"physics|chemistry|chemical|biolog\w+|quantum|gravity|gravitational|electrons?|protons?|neutrons?|atoms?|"
-    r"atomic|molecules?|molecular|photosynthesis|dna|rna|genes?|genetic\w*|evolution|species|planets?|galax\w+|"
-    r"black holes?|relativity|thermodynamic\w*|velocity|acceleration|enzymes?|proteins?|cells?|mitosis|meiosis|"
+    r"atomic|molecules?|molecular|photosynthesis|dna|rna|genes?|genetic\w*|evolution|species|planets?|galax\w+|e=mc\^?2|"
+    r"black holes?|relativity|thermodynamic\w*|velocity|acceleration|enzymes?|proteins?|cells?(?! phones?)|mitosis|meiosis|"
     r"periodic table|isotopes?|wavelengths?|photons?|magnetic field|volcano\w*|earthquakes?|plate tectonics|telescopes?",
 }
 _WIDE = {
@@ -46,7 +48,7 @@ _WIDE = {
     r"instagram|whatsapp|snapchat|quora|online|download\w*|install\w*|files?|wifi|router|network\w*|usb|browser\w*|chrome|"
     r"excel|pdf|technolog\w*|engineer\w*|develop\w*|ai|artificial intelligence|robot\w*|bot|variables?|functions?|"
     r"digital\w*|virtual\w*|keyboard|screen\w*|video\w*|camera|samsung|apple|microsoft|adobe|blog\w*|url|ip|cs|it|"
-    r"bug|crash\w*|memory|binary|syntax|version|electronic\w*|systems?|machines?|class",
+    r"bug|crash\w*|wordpress|woocommerce|themes?|plugins?|memory|binary|syntax|version|electronic\w*|systems?|machines?|class",
     "science": r"scien\w+|experiment\w*|energy|force\w*|light|sound|heat\w*|temperature\w*|mass|weigh\w*|speed|space|earth|"
     r"moon|sun|mars|stars?|universe|nasa|rocket\w*|water|air|oxygen|hydrogen|carbon|gas(?:es)?|acid\w*|metal\w*|iron|"
     r"gold|silver|nuclear|electric\w*|magnet\w*|theor(?:y|ies)|math\w*|equation\w*|calculus|algebra|geometry|number\w*|"
@@ -56,16 +58,46 @@ _WIDE = {
 }
 
 
+# Titles of shows and games borrow every domain's words; the rest no demo should quote.
+_SHOW = (
+    r"movies?|films?|songs?|sings?|sang|seasons?|episodes?|series|cast|plays?|played|actors?|actress\w*|characters?|tv|"
+    r"dancing|dance|talent|album|lyrics|band|novel|book|wwe|game of thrones|voice of"
+)
+_UNFIT = (
+    r"porn\w*|sex\w*|masturbat\w*|penis|vagina|threesomes?|rap(?:e|es|ed|ing|ist|ists)|naked|nude|virgin\w*|orgasm\w*|"
+    r"racists?|muslims?|jews?|jewish|islam\w*|terroris\w+|suicid\w*|hitler|nazis?|kill|killed|gay|lesbian|boobs?|breasts?|"
+    r"prostitut\w*|escorts?|bitch\w*|fuck\w*|shit\w*|whores?|incest|blacks?|trump|hillary|clinton"
+)
+
+
 def _pattern(words: str) -> re.Pattern[str]:
     return re.compile(rf"(?<![\w+#])(?:{words})(?![\w+#])", re.IGNORECASE)
 
 
 _STRONG_PATTERNS = {domain: _pattern(words) for domain, words in _STRONG.items()}
+_MEDICAL = _pattern(
+    "|".join([_STRONG["medical"], _WIDE["medical"], r"covid\w*|coronavirus|carcinoma\w*|trials?"])
+)
 _ANY = _pattern("|".join([*_STRONG.values(), *_WIDE.values()]))
+
+
+_SHOW_PATTERN, _UNFIT_PATTERN = _pattern(_SHOW), _pattern(_UNFIT)
+
+
+def unfit(query: str) -> bool:
+    """Whether `query` is one that no demo should carry."""
+    return _UNFIT_PATTERN.search(query) is not None
+
+
+def biomedical(query: str) -> bool:
+    """Whether `query` is about health rather than molecular biology alone."""
+    return _MEDICAL.search(query) is not None
 
 
 def speaks_of(query: str) -> str | None:
     """The one domain whose strong words stand in `query`; None if there is none or more than one."""
+    if _SHOW_PATTERN.search(query):
+        return None
     domains = [domain for domain, pattern in _STRONG_PATTERNS.items() if pattern.search(query)]
     return domains[0] if len(domains) == 1 else None
 
