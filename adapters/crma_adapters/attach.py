@@ -40,8 +40,8 @@ def attach(model: nn.Module, crma: Crma) -> "Attachment":
 class Attachment:
     """A CRMA in use by a model; also a context manager that detaches at its end.
 
-    `enabled` switches it off and on without detaching. With `record_updates` each forward pass records the mean of
-    ||dh|| / ||h|| over tokens and blocks, read from `update_ratio`.
+    `enabled` switches it off and on without detaching. With `record_updates` each forward pass records the
+    mean of ||dh|| / ||h|| over tokens and blocks, read from `update_ratio`.
     """
 
     def __init__(self, model: nn.Module, crma: Crma) -> None:
@@ -86,10 +86,10 @@ class Attachment:
 
 
 class _BlockHook:
-    """Applies one block's CRMA to its layer's output, a tensor (transformers 5) or a tuple that starts with it.
+    """Applies a block's CRMA to its layer's output: a tensor (transformers 5) or a tuple that starts with it.
 
-    Only the solved values are shared between blocks, no autograd graph: each call builds its own from the block's
-    parameters, so a checkpointed layer can run again in the backward pass, reentrant or not.
+    Only the solved values are shared between blocks, no autograd graph: each call builds its own from the
+    block's parameters, so a checkpointed layer can run again in the backward pass, reentrant or not.
     """
 
     def __init__(self, attachment: Attachment, index: int, block: CrmaBlock) -> None:
@@ -108,4 +108,4 @@ class _BlockHook:
 
 
 def _hidden_size(layer: nn.Module) -> int:
-    return int(layer.get_submodule("input_layernorm").weight.shape[0])  # type: ignore[index,union-attr]
+    return int(layer.get_submodule("input_layernorm").weight.shape[0])  # type: ignore[index]

@@ -14,12 +14,11 @@ from crma_adapters.sinkhorn import cap_logits, sinkhorn
 
 
 class CrmaBlock(nn.Module):
-    """A constrained residual mixing adapter on one block's output (arXiv 2606.00382, our reading; docs/crma.md).
+    """A constrained residual mixing adapter on one block's output (arXiv 2606.00382 as read in docs/crma.md).
 
-    Parameters, float32, d = hidden size, n = streams:
-    `read` V (n, d), absent in mode `nonexpansive`, where V = U^T; `write` U (d, n), there its unconstrained source;
-    `logits` (n, n) of the mixing matrix M, in mode `free` M itself, in mode `identity` unused and frozen;
-    `log_alpha` (), the gate (see `alpha`).
+    Parameters, float32, d = hidden size, n = streams: `read` V (n, d), absent in mode `nonexpansive`, where
+    V = U^T; `write` U (d, n), there the unconstrained source of U; `logits` (n, n) of the mixing matrix M,
+    in mode `free` M itself, in mode `identity` unused and frozen; `log_alpha` (), the gate (see `alpha`).
     """
 
     read: nn.Parameter | None
@@ -51,8 +50,9 @@ class CrmaBlock(nn.Module):
         return sinkhorn(self.capped_logits(), iterations=self.config.sinkhorn_iterations, solution=solution)
 
     def alpha(self) -> Tensor:
-        """The gate () float32: exp(log_alpha), in mode `nonexpansive` sigmoid(log_alpha), which stays in [0, 1]
-        without the dead gradient of a clamp."""
+        """The gate () float32: exp(log_alpha). In mode `nonexpansive` sigmoid(log_alpha), which stays in
+        [0, 1]
+        and, unlike a clamp, can always come back."""
         if self.config.mode == "nonexpansive":
             return torch.sigmoid(self.log_alpha)
         return self.log_alpha.exp()
@@ -78,14 +78,15 @@ class CrmaBlock(nn.Module):
 
 
 def orthonormal_columns(source: Tensor) -> Tensor:
-    """Orthonormal columns (d, n) float32 spanning those of `source`, equal to it where it is orthonormal already.
+    """Orthonormal columns (d, n) float32 spanning those of `source`; `source` itself where it is orthonormal.
 
-    Householder QR gives orthonormal columns for any finite source, singular ones included; in float64, so that
-    rounding leaves room under the bound of 1 + 1e-6 on the map's norm.
+    Householder QR gives orthonormal columns for any finite source, singular ones included; in float64, so
+    that rounding leaves room under the bound of 1 + 1e-6 on the map's norm.
     """
     factor, triangle = torch.linalg.qr(source.double())
     signs = torch.where(triangle.diagonal() < 0, -1.0, 1.0)
-    return (factor * signs).float()
+    orthonormal: Tensor = (factor * signs).float()
+    return orthonormal
 
 
 def _initial_logits(config: CrmaConfig) -> Tensor:

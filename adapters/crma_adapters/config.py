@@ -4,8 +4,11 @@ Owns: the configuration and what makes one valid. Knows nothing of models or fil
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
+from pydantic import ConfigDict
+
+from crma_adapters.document import STRICT
 from crma_adapters.errors import ConfigError
 
 Mode = Literal["residual", "nonexpansive", "identity", "free"]
@@ -20,6 +23,8 @@ class CrmaConfig:
     bounds the whole map's norm, `identity` and `free` are controls. Raises `ConfigError` on values that
     cannot work.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     hidden_size: int
     num_layers: int

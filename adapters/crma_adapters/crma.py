@@ -21,8 +21,8 @@ __all__ = ["Crma", "CrmaBlock", "SpectralLog"]
 
 @dataclass(frozen=True)
 class SpectralLog:
-    """What is logged of the mixing matrices at a step. For doubly stochastic M the first three say only that the
-    projection converged, nothing about forgetting."""
+    """What is logged of the mixing matrices at a step. For doubly stochastic M the first three say only that
+    the projection converged, nothing about forgetting."""
 
     max_norm_error: float
     """Largest | ||M||_2 - 1 | over the blocks."""
@@ -35,7 +35,7 @@ class SpectralLog:
 
 
 class Crma(nn.Module):
-    """The CRMA of one decoder. `attach` makes a model use it; calling a block applies it to a hidden state."""
+    """The CRMA of one decoder. `attach` makes a model use it."""
 
     def __init__(self, config: CrmaConfig, directions: list[Tensor]) -> None:
         """`directions`: one (d, n) matrix of orthonormal columns per block."""
@@ -44,14 +44,24 @@ class Crma(nn.Module):
         self.blocks = nn.ModuleList(CrmaBlock(config, start) for start in directions)
 
     @classmethod
-    def from_model(cls, model: nn.Module, *, mode: Mode = "residual", streams: int = 4) -> Self:
+    def from_model(
+        cls,
+        model: nn.Module,
+        *,
+        mode: Mode = CrmaConfig.mode,
+        streams: int = CrmaConfig.streams,
+        initial_alpha: float = CrmaConfig.initial_alpha,
+    ) -> Self:
         """A near-identity CRMA for `model`, on the devices of its blocks.
 
-        U and V start at the top left singular vectors of each block's down projection: the directions the block
-        itself writes most. Raises `BaseModelError` for an unsupported model, `ConfigError` for bad values.
+        U and V start at the top left singular vectors of each block's down projection: the directions the
+        block itself writes most. Raises `BaseModelError` for an unsupported model, `ConfigError` for bad
+        values.
         """
         weights = [down_projection(layer) for layer in decoder_layers(model)]
-        config = CrmaConfig(weights[0].shape[0], len(weights), streams=streams, mode=mode)
+        config = CrmaConfig(
+            weights[0].shape[0], len(weights), streams=streams, mode=mode, initial_alpha=initial_alpha
+        )
         return cls(config, [left_singular_vectors(weight, streams) for weight in weights])
 
     def block(self, index: int) -> CrmaBlock:
@@ -61,7 +71,7 @@ class Crma(nn.Module):
         return block
 
     def solve(self) -> Tensor | None:
-        """The projections (layers, n, n) float64 of all blocks, solved in one batch, or None in the modes without."""
+        """Every block's projection (layers, n, n) float64, solved in one batch; None in modes without."""
         if self.config.mode in ("identity", "free"):
             return None
         with torch.no_grad():

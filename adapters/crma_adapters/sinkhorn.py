@@ -2,10 +2,11 @@
 
 Owns: the cap on the logits, the projection and its derivative. Knows nothing of streams, blocks or models.
 
-Sinkhorn's alternating normalisation (arXiv 2512.24880, 20 iterations) is finished by Newton steps. Measured over
-random 4 x 4 logits within a range of 8: 20 iterations alone leave row sums off by up to 3e-2 in any precision, and
-2000 iterations by 2e-5, because the rate is the square of M's second singular value and that tends to 1 near a
-permutation. Newton on the same problem reaches 1e-15 in five steps, in float64; float32 cannot hold 1e-6 there.
+Sinkhorn's alternating normalisation (arXiv 2512.24880, 20 iterations) is finished by Newton steps, in
+float64. Measured over 20000 random 4 x 4 logits within a range of 8: 20 iterations alone leave row sums off
+by up to 3e-2 in any precision, and 2000 iterations by 2e-5, because the rate is the square of M's second
+singular value, which tends to 1 near a permutation. Newton on the same problem reaches 1e-15 in five steps
+more.
 """
 
 import torch
@@ -18,11 +19,11 @@ _LINEAR_SHARE = 0.75
 
 
 def cap_logits(logits: Tensor, logit_range: float) -> Tensor:
-    """Centre logits (..., n, n) by row and column, then bound them to an open interval of width `logit_range`.
+    """Logits (..., n, n) centred by row and column and bounded to an open interval of width `logit_range`.
 
-    The cap is the identity up to three quarters of the half range and then approaches the bound as 1/x, so its
-    derivative falls as 1/x^2 and is never zero: a hard clamp, or tanh in float32, would freeze a logit for good.
-    Centring changes nothing in the projection, which does not see row and column offsets.
+    The cap is the identity up to three quarters of half the range and then nears the bound as 1/x, so its
+    derivative falls as 1/x^2 and is never zero: a hard clamp, or tanh, would freeze a logit for good.
+    Centring changes nothing in the projection, which does not see offsets of rows and columns.
     """
     centred = logits - logits.mean(-1, keepdim=True)
     centred = centred - centred.mean(-2, keepdim=True)
@@ -35,10 +36,10 @@ def cap_logits(logits: Tensor, logit_range: float) -> Tensor:
 
 @torch.no_grad()
 def solve_sinkhorn(logits: Tensor, *, iterations: int = 20) -> Tensor:
-    """The doubly stochastic diag(r) exp(logits) diag(c), shape of `logits` (..., n, n), float64, without gradient.
+    """The doubly stochastic diag(r) exp(logits) diag(c) of logits (..., n, n), float64, without gradient.
 
-    All matrices of a batch are solved together. For logits within a range of 8, rows and columns sum to 1 within
-    `TOLERANCE`; logits that are not finite give a result that is not finite.
+    All matrices of a batch are solved together. For logits within a range of 8, rows and columns sum to 1
+    within `TOLERANCE`; logits that are not finite give a result that is not finite.
     """
     log_mixing = logits.double()
     for _ in range(iterations):
@@ -64,7 +65,7 @@ def sinkhorn(logits: Tensor, *, iterations: int = 20, solution: Tensor | None = 
 class _Projection(torch.autograd.Function):
     """The solved projection with its derivative from the implicit function theorem.
 
-    Differentiating the solution instead of the iterations is exact whatever their number, and keeps nothing but M.
+    Differentiating the solution instead of the iterations is exact whatever their number, and keeps only M.
     """
 
     @staticmethod
@@ -74,7 +75,7 @@ class _Projection(torch.autograd.Function):
         return solution.float()
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
         (mixing,) = ctx.saved_tensors  # type: ignore[attr-defined]
         gradient = gradient.double()
@@ -103,11 +104,12 @@ def _newton_step(log_mixing: Tensor) -> Tensor:
     rows = mixing.sum(-1, keepdim=True)
     row_step = torch.linalg.solve(_schur(mixing, rows), 1 - rows)
     column_step = -(mixing.mT @ row_step)
-    return log_mixing + row_step + column_step.mT
+    stepped: Tensor = log_mixing + row_step + column_step.mT
+    return stepped
 
 
 def _schur(mixing: Tensor, rows: Tensor | None = None) -> Tensor:
-    """Row block of the problem's Hessian with the columns eliminated, made regular on its null vector of ones."""
+    """Row block of the problem's Hessian with the columns eliminated, regular on its null vector, ones."""
     size = mixing.shape[-1]
     diagonal = torch.eye(size, dtype=mixing.dtype, device=mixing.device)
     if rows is not None:
