@@ -12,7 +12,7 @@ from torch import nn
 from vllm.model_executor.layers.linear import LinearBase, ReplicatedLinear
 from vllm.model_executor.models.utils import PPMissingLayer, maybe_prefix
 
-MIXER_NAME = "residual_mixer"
+from crma_adapters.bundle import MIXER
 
 
 class ResidualMixer(ReplicatedLinear):  # type: ignore[misc]
@@ -65,7 +65,7 @@ def add_residual_mixers(layers: nn.ModuleList, hidden_size: int, prefix: str) ->
         if isinstance(layer, PPMissingLayer):
             continue
         layer.residual_mixer = ResidualMixer(
-            hidden_size, maybe_prefix(prefix, f"model.layers.{index}.{MIXER_NAME}")
+            hidden_size, maybe_prefix(prefix, f"model.layers.{index}.{MIXER}")
         )
         layer_class: Any = type(layer)
         layer.__class__ = mixed_layer_class(layer_class)
