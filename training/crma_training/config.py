@@ -1,0 +1,83 @@
+"""Everything that decides what a training run produces, in one frozen dataclass.
+
+Owns: names, defaults, meanings and bounds of the hyperparameters. The command line is derived from it, so each
+default stands here and nowhere else. Knows nothing of files: where data is read and releases go is the run's concern.
+"""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from crma_adapters.base_model import DEFAULT_BASE_MODEL
+from crma_adapters.errors import ConfigError
+
+
+def _option(default: Any, meaning: str, choices: tuple[str, ...] = ()) -> Any:
+    return field(default=default, metadata={"help": meaning, "choices": choices})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Hyperparameters of one sequence of domains. Two runs with equal configs and data give equal bytes."""
+
+    model: str = _option(DEFAULT_BASE_MODEL, "base model: packaged name, Hugging Face folder or hub id")
+    epochs: int = _option(3, "passes over each domain's training rows")
+    steps: int = _option(0, "optimizer steps per domain, instead of --epochs (0: by epochs)")
+    batch_size: int = _option(8, "rows per optimizer step")
+    max_length: int = _option(256, "tokens per row; a longer answer is cut, a longer question is refused")
+    rank: int = _option(4, "LoRA rank")
+    lora_alpha: int = _option(8, "LoRA alpha; the update is scaled by alpha / rank")
+    target_modules: tuple[str, ...] = _option(
+        ("q_proj", "v_proj", "gate_proj", "up_proj", "down_proj"), "linear layers that get a LoRA"
+    )
+    learning_rate: float = _option(1e-3, "peak learning rate of the LoRA")
+    crma_learning_rate: float = _option(1e-4, "peak learning rate of CRMA's read and write projections")
+    logits_learning_rate: float = _option(1e-3, "peak learning rate of CRMA's mixing logits")
+    alpha_learning_rate: float = _option(1e-3, "peak learning rate of CRMA's gates (log scale)")
+    weight_decay: float = _option(
+        0.01, "AdamW weight decay of LoRA and projections; logits and gates have none"
+    )
+    schedule: str = _option("cosine", "learning rate after the warm-up", ("cosine", "linear"))
+    warmup: float = _option(0.05, "share of the steps over which the learning rate rises")
+    zclip_threshold: float = _option(2.5, "z-score of a group's gradient norm above which it is clipped")
+    mode: str = _option("residual", "form of CRMA", ("residual", "nonexpansive", "identity", "free"))
+    streams: int = _option(4, "CRMA streams per block")
+    freeze_backbone: bool = _option(False, "train the LoRAs only; CRMA stays as it is, so nothing can drift")
+    seed: int = _option(0, "seed of every random choice")
+    dtype: str = _option("float32", "compute precision of the base model", ("float32", "bfloat16"))
+    gradient_checkpointing: bool = _option(False, "recompute activations in the backward pass to save memory")
+    router: bool = _option(True, "fit the router on the same data at the end")
+    note: str = _option("", "free text kept in the release")
+
+    def __post_init__(self) -> None:
+        at_least_one = ("epochs", "batch_size", "max_length", "rank", "lora_alpha", "streams")
+        for name in at_least_one:
+            self._require(name, getattr(self, name) >= 1, "at least 1")
+        self._require("steps", self.steps >= 0, "0 or more")
+        self._require("warmup", 0 <= self.warmup < 1, "in [0, 1)")
+        self._require("zclip_threshold", self.zclip_threshold > 0, "above 0")
+        self._require("target_modules", len(self.target_modules) > 0, "at least one layer name")
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if item.name.endswith("learning_rate"):
+                self._require(item.name, value > 0, "above 0")
+            choices = item.metadata["choices"]
+            self._require(item.name, not choices or value in choices, "one of " + ", ".join(choices))
+
+    def _require(self, name: str, holds: bool, expected: str) -> None:
+        if not holds:
+            flag = "--" + name.replace("_", "-")
+            raise ConfigError(f"{flag} is {getattr(self, name)!r}; give a value that is {expected}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, tuples as lists."""
+        values = dataclasses.asdict(self)
+        values["target_modules"] = list(self.target_modules)
+        return values
+
+
+def digest(values: dict[str, Any]) -> str:
+    """sha256 hex of JSON values, independent of key order."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,74 @@
+"""The optimizer of one domain: parameter groups with their own rates, warm-up and decay, one ZClip per group.
+
+Owns: what a step does between the backward pass and the next batch. Knows nothing of what the parameters mean.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from crma_training.zclip import Clipping, ZClip
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters that share a peak learning rate and a weight decay."""
+
+    name: str
+    parameters: tuple[torch.nn.Parameter, ...]
+    learning_rate: float
+    weight_decay: float
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one optimizer step did, by group name."""
+
+    clippings: dict[str, Clipping]
+    learning_rates: dict[str, float]
+
+
+def rate_factor(step: int, steps: int, schedule: str, warmup: float) -> float:
+    """Share of the peak rate at `step` of `steps` (from 0): linear rise, then cosine or linear towards 0."""
+    rising = math.ceil(steps * warmup)
+    if step < rising:
+        return (step + 1) / rising
+    progress = (step - rising) / max(1, steps - rising)
+    return 0.5 * (1 + math.cos(math.pi * progress)) if schedule == "cosine" else 1 - progress
+
+
+class GroupOptimizer:
+    """AdamW over parameter groups; its state lives for one domain."""
+
+    def __init__(
+        self,
+        groups: Sequence[ParameterGroup],
+        *,
+        steps: int,
+        schedule: str,
+        warmup: float,
+        zclip_threshold: float,
+    ) -> None:
+        self._groups = tuple(groups)
+        self._steps, self._schedule, self._warmup = steps, schedule, warmup
+        self._zclips = {group.name: ZClip(zclip_threshold) for group in groups}
+        self._adamw = torch.optim.AdamW(
+            [
+                {"params": list(g.parameters), "lr": g.learning_rate, "weight_decay": g.weight_decay}
+                for g in groups
+            ],
+            fused=True,
+        )
+
+    def step(self, index: int) -> Update:
+        """Clips, updates and clears the gradients; `index` is the step, from 0."""
+        factor = rate_factor(index, self._steps, self._schedule, self._warmup)
+        clippings, rates = {}, {}
+        for group, state in zip(self._groups, self._adamw.param_groups, strict=True):
+            clippings[group.name] = self._zclips[group.name].clip(group.parameters)
+            rates[group.name] = state["lr"] = group.learning_rate * factor
+        self._adamw.step()
+        self._adamw.zero_grad(set_to_none=True)
+        return Update(clippings, rates)

@@ -1,0 +1,69 @@
+"""The frozen base model at work: loaded once, measured on rows, proven unchanged.
+
+Owns: the model, its tokenizer and the encoding of rows for it. Knows nothing of LoRA, CRMA or the order of domains.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from crma_adapters.base_model import BaseModel
+from crma_adapters.errors import BaseModelError
+from crma_training.config import TrainConfig
+from crma_training.losses import mean_answer_loss
+from crma_training.rows import Row
+from crma_training.tokens import Example, encode
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """A base model whose own parameters never get gradients, and its tokenizer (both Hugging Face objects)."""
+
+    base: BaseModel
+    model: Any
+    tokenizer: Any
+    config: TrainConfig
+
+    def encode(self, rows: Sequence[Row]) -> list[Example]:
+        """Token ids of rows by the model's chat template; see `tokens.encode`."""
+        return [encode(row, self.tokenizer, self.config.max_length) for row in rows]
+
+    def loss(self, examples: Sequence[Example]) -> float:
+        """Mean answer loss (nats per token) with whatever is attached to the model now."""
+        return mean_answer_loss(self.model, examples, 2 * self.config.batch_size, self.pad_id)
+
+    @property
+    def pad_id(self) -> int:
+        """Any id does: padding stands behind every real token and is never looked at."""
+        return int(self.tokenizer.pad_token_id or 0)
+
+    def weights_digest(self) -> str:
+        """sha256 hex over the base model's parameters and buffers; call it with no LoRA attached."""
+        content = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            content.update(name.encode())
+            content.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        return content.hexdigest()
+
+
+def load_workbench(base: BaseModel, config: TrainConfig) -> Workbench:
+    """Loads the base model in the configured precision, on the GPU if there is one.
+
+    Raises:
+        BaseModelError: the tokenizer has no chat template.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(base.path)
+    if tokenizer.chat_template is None:
+        raise BaseModelError(
+            f"{base.name}: its tokenizer has no chat template; add one to tokenizer_config.json"
+        )
+    model = AutoModelForCausalLM.from_pretrained(base.path, dtype=getattr(torch, config.dtype))
+    model.requires_grad_(False)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return Workbench(base, model, tokenizer, config)

@@ -1,0 +1,72 @@
+"""ZClip: clips a gradient norm that is an outlier against its own recent history (arXiv 2504.02507).
+
+Owns: the running mean and variance of one group's gradient norm and the rule that scales it. Knows nothing of models
+or optimizers; there is one ZClip per parameter group.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+SMOOTHING = 0.97  # the paper's EMA factor
+WARMUP_STEPS = 25  # the paper's; mean and variance of these norms start the EMA
+EPSILON = 1e-6
+
+
+@dataclass(frozen=True)
+class Clipping:
+    """One group at one step: its L2 gradient norm before, and the norm it was scaled to."""
+
+    norm: float
+    clipped_norm: float
+
+    @property
+    def clipped(self) -> bool:
+        """True if the gradient was scaled down."""
+        return self.clipped_norm < self.norm
+
+
+@dataclass
+class ZClip:
+    """With z = (g - mean) / std, a norm with z > threshold becomes mean + threshold**2 / z * std (paper, section 3).
+
+    The farther out, the closer to the mean it lands. The statistics take in the clipped norm, so a spike does not
+    raise the bar for the next one. No clipping during the warm-up.
+    """
+
+    threshold: float = 2.5
+    _warmup: list[float] = field(default_factory=list)
+    _mean: float = 0.0
+    _variance: float = 0.0
+
+    def limit(self, norm: float) -> float:
+        """The norm that a gradient of `norm` may keep; updates the statistics. A norm that is not finite keeps 0."""
+        if not math.isfinite(norm):
+            return 0.0
+        if len(self._warmup) < WARMUP_STEPS:
+            self._warm_up(norm)
+            return norm
+        deviation = math.sqrt(self._variance)
+        z = (norm - self._mean) / (deviation + EPSILON)
+        allowed = self._mean + self.threshold**2 / z * deviation if z > self.threshold else norm
+        self._mean = SMOOTHING * self._mean + (1 - SMOOTHING) * allowed
+        self._variance = SMOOTHING * self._variance + (1 - SMOOTHING) * (allowed - self._mean) ** 2
+        return allowed
+
+    def clip(self, parameters: Sequence[torch.nn.Parameter]) -> Clipping:
+        """Scales the parameters' gradients in place to the allowed joint L2 norm."""
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        norm = float(torch.nn.utils.get_total_norm(gradients)) if gradients else 0.0
+        allowed = self.limit(norm)
+        if allowed < norm:
+            for gradient in gradients:
+                gradient.mul_(allowed / norm)
+        return Clipping(norm, min(allowed, norm))
+
+    def _warm_up(self, norm: float) -> None:
+        self._warmup.append(norm)
+        if len(self._warmup) == WARMUP_STEPS:
+            self._mean = sum(self._warmup) / WARMUP_STEPS
+            self._variance = sum((value - self._mean) ** 2 for value in self._warmup) / WARMUP_STEPS
