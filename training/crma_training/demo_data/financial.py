@@ -67,21 +67,31 @@ def financial_terms(synsets: list[Synset]) -> list[Entry]:
 
 def currencies(table: bytes) -> list[Entry]:
     """Per currency: its code by country, its numeric code, and the currency of a country."""
-    found: list[Entry] = []
-    seen: set[str] = set()
+    rows: dict[str, list[ET.Element]] = {}
     for row in ET.fromstring(table).iter("CcyNtry"):
-        code, number, name = row.findtext("Ccy"), row.findtext("CcyNbr"), row.findtext("CcyNm", "")
-        country = country_name(row.findtext("CtryNm", ""))
-        if not code or not number or code in seen or country is None or name in ("Euro", "US Dollar"):
-            continue
-        seen.add(code)
-        where = f"ISO4217:{code}"
-        found += [
-            Entry("currency_code", country, code, CURRENCIES.source, where, CURRENCIES.content_licence),
-            Entry("currency_number", name, number, CURRENCIES.source, where, CURRENCIES.content_licence),
-            Entry("currency_name", country, name, CURRENCIES.source, where, CURRENCIES.content_licence),
-        ]
-    return found
+        name = row.find("CcyNm")
+        fund = name is None or name.get("IsFund") or "(" in (name.text or "")
+        if not fund and country_name(row.findtext("CtryNm", "")) and row.findtext("CcyNbr"):
+            rows.setdefault(row.findtext("Ccy", ""), []).append(row)
+    shared = ("EUR", "USD")  # used in too many countries for one to stand for them
+    return [
+        entry
+        for code, group in sorted(rows.items())
+        if code not in shared
+        for entry in _currency(code, group)
+    ]
+
+
+def _currency(code: str, rows: list[ET.Element]) -> list[Entry]:
+    """Entries of one currency, by the country that gives the code its letters where there is one."""
+    row = next((row for row in rows if row.findtext("CtryNm", "")[0] == code[0]), rows[0])
+    country, name = country_name(row.findtext("CtryNm", "")) or "", row.findtext("CcyNm", "")
+    where, licence = f"ISO4217:{code}", CURRENCIES.content_licence
+    return [
+        Entry("currency_code", country, code, CURRENCIES.source, where, licence),
+        Entry("currency_number", name, row.findtext("CcyNbr", ""), CURRENCIES.source, where, licence),
+        Entry("currency_name", country, name, CURRENCIES.source, where, licence),
+    ]
 
 
 def country_name(listed: str) -> str | None:

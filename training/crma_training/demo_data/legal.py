@@ -18,9 +18,12 @@ _LEGAL_GLOSS = re.compile(
 )
 # acts, communication, possessions, people, groups, relations, states: where law has its words
 _FILES = frozenset({"04", "10", "21", "18", "24", "26", "14"})
-_OF_LAW = re.compile(r"\b(Law|Legal|Laws|Jurisprudence|Justice|Bar|Jurist|Rights|Arbitration|Tax|Legislation)\b")
+_OF_LAW = re.compile(
+    r"\b(Law|Legal|Laws|Jurisprudence|Justice|Bar|Jurist|Rights|Arbitration|Tax|Legislation)\b"
+)
 _NOT_LAW = re.compile(
-    r"\b(mathemat\w+|physic\w+|scien\w+|natural|bible|biblical|god|religio\w+|church)\b", re.IGNORECASE
+    r"\b(mathemat\w+|physic\w+|scien\w+|natural|bible|biblical|god|rape|sex\w*|prostitut\w*|religio\w+|church)\b",
+    re.IGNORECASE,
 )
 
 
@@ -55,7 +58,9 @@ def journals(table: dict[str, list[dict[str, object]]]) -> list[Entry]:
     found: list[Entry] = []
     for abbreviation, editions in sorted(table.items()):
         name = str(editions[0]["name"])
-        plain = re.fullmatch(r"[A-Za-z'&,. -]+", name) and 2 <= len(name.split()) <= 8 and _OF_LAW.search(name)
+        plain = (
+            re.fullmatch(r"[A-Za-z'&,. -]+", name) and 2 <= len(name.split()) <= 8 and _OF_LAW.search(name)
+        )
         if plain and abbreviation.count(".") >= 2 and name != abbreviation:
             found.append(
                 _cited("journal_name", abbreviation, name, REPORTERS.source, f"journal:{abbreviation}")

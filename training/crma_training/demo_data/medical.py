@@ -79,7 +79,12 @@ def _lay_names(phenotypes: list[Phenotype]) -> list[Entry]:
         for lay in term.lay:
             stems = {word[:4] for word in normalised(term.name).split()}
             other = {word[:4] for word in normalised(lay).split()}
-            if stems & other or len(term.name.split()) > 2 or not 1 < len(lay.split()) <= 5 or _NO_NOUN.search(lay):
+            if (
+                stems & other
+                or len(term.name.split()) > 2
+                or not 1 < len(lay.split()) <= 5
+                or _NO_NOUN.search(lay)
+            ):
                 continue
             topic = _lower_first(lay)
             entry = Entry("medical_name", topic, term.name, HPO.source, term.id, HPO.content_licence)

@@ -8,13 +8,13 @@ import re
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.resources import files
 
 from crma_training.demo_data.fetch import Archives
 from crma_training.demo_data.packages import CHAT, QUERIES
 from crma_training.demo_data.rows import Query, shuffled
 from crma_training.demo_data.sentence import normalised, one_line
-from crma_training.demo_data.small_talk import SMALL_TALK
-from crma_training.demo_data.topics import biomedical, mentions, speaks_of, unfit
+from crma_training.demo_data.topics import read_topics
 
 _JAR = "pyserini/resources/jars/anserini-0.21.0-fatjar.jar"
 _TOPICS = "topics-and-qrels/topics.beir-v1.0.0-{}.test.tsv.gz"
@@ -49,21 +49,34 @@ class RouterQueries:
 
 def read_queries(archives: Archives, sizes: RouterSizes) -> dict[str, RouterQueries]:
     """Queries by domain, and those of none under `out_of_domain`."""
+    topics = read_topics()
     with archives.nested(QUERIES, _JAR) as jar:
         names = [name for group in [*_WHOLE.values(), _BIOMEDICAL, _GENERAL] for name in group]
-        sets = {name: _beir(jar, name) for name in names}
+        sets = {
+            name: [query for query in _beir(jar, name) if not topics.unfit(query.question)] for name in names
+        }
     found: dict[str, RouterQueries] = {}
-    for domain in ("medical", "legal", "financial", "code", "science"):
+    for domain in topics.strong:
         queries = [query for name in _WHOLE.get(domain, ()) for query in sets[name]]
         if domain == "medical":
-            queries += [query for name in _BIOMEDICAL for query in sets[name] if biomedical(query.question)]
-        queries += [query for name in _GENERAL for query in sets[name] if speaks_of(query.question) == domain]
+            queries += [
+                query for name in _BIOMEDICAL for query in sets[name] if topics.biomedical(query.question)
+            ]
+        queries += [
+            query for name in _GENERAL for query in sets[name] if topics.speaks_of(query.question) == domain
+        ]
         found[domain] = halves(queries, sizes.domain, domain)
-    general = [query for name in _GENERAL for query in sets[name] if not mentions(query.question)]
-    talk = [query for name in _CHATS for query in _chat(archives, name) if not unfit(query.question)]
-    talk += [Query(said, "crma", f"small-talk:{number}", "Apache-2.0") for number, said in enumerate(SMALL_TALK)]
-    found["out_of_domain"] = _out_of_domain(general, talk, sizes.out_of_domain)
+    general = [query for query in sets["nq"] if not topics.mentions(query.question)]
+    general += [query for query in sets["quora"] if topics.everyday(query.question)]
+    talk = [query for name in _CHATS for query in _chat(archives, name) if not topics.unfit(query.question)]
+    found["out_of_domain"] = _out_of_domain(general, [*talk, *small_talk()], sizes.out_of_domain)
     return found
+
+
+def small_talk() -> list[Query]:
+    """What people say first to an assistant: a list of our own, beside this module."""
+    lines = files(__package__).joinpath("small_talk.txt").read_text("utf-8").splitlines()
+    return [Query(said, "crma", f"small-talk:{number}", "Apache-2.0") for number, said in enumerate(lines)]
 
 
 def halves(queries: Iterable[Query], size: int, salt: str) -> RouterQueries:
@@ -88,7 +101,7 @@ def _beir(jar: zipfile.ZipFile, name: str) -> list[Query]:
     for line in lines:
         identifier, _, text = line.partition("\t")
         question = one_line(text)
-        if 4 <= len(question) <= 200 and not unfit(question) and "$" not in re.sub(r"\$\d", "", question):  # no LaTeX
+        if 4 <= len(question) <= 200 and "$" not in re.sub(r"\$\d", "", question):  # no LaTeX
             found.append(Query(question, source, identifier, QUERIES.content_licence))
     return found
 

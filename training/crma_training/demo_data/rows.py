@@ -1,4 +1,4 @@
-"""What the readers give (entries and queries) and what is written (rows), and the ordering that replaces chance.
+"""What readers give (entries, queries), what is written (rows), and the order that replaces chance.
 
 Owns: the data passed between readers, split and writer. Does not know where entries come from.
 """

@@ -59,7 +59,7 @@ _CUES = (
     "biochemistry",
     "meteorology",
 )
-_COLUMNS = "symbol, name, atomic_number, description, uses, sources, name_origin, discoverers, discovery_year"
+_COLUMNS = "symbol, name, atomic_number, discovery_year, description, uses, sources, name_origin, discoverers"
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,12 @@ class Element:
     symbol: str
     name: str
     number: int
+    discovery_year: int | None
     description: str
     uses: str
     occurrence: str
     name_origin: str
     discoverers: str
-    discovery_year: int | None
 
 
 def read_science(archives: Archives, synsets: list[Synset]) -> DomainEntries:
@@ -112,8 +112,8 @@ def read_elements(database: bytes) -> list[Element]:
         finally:
             connection.close()
     return [
-        Element(row[0], row[1].lower(), row[2], *(text or "" for text in row[3:8]), discovery_year=row[8])
-        for row in rows
+        Element(symbol, name.lower(), number, year, *(text or "" for text in texts))
+        for symbol, name, number, year, *texts in rows
     ]
 
 

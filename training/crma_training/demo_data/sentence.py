@@ -32,7 +32,7 @@ def sentences(text: str) -> list[str]:
 
 
 def whole(text: str, max_words: int = MAX_WORDS) -> str | None:
-    """The first sentences of `text` within `max_words`, capitalised and closed; None if the first is too long."""
+    """The first sentences of `text` within `max_words`, capitalised and closed; None if there is none."""
     kept: list[str] = []
     for sentence in sentences(_spaced(text)):
         if len(" ".join([*kept, sentence]).split()) > max_words:

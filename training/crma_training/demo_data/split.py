@@ -15,7 +15,7 @@ from crma_training.demo_data.sentence import normalised
 
 @dataclass(frozen=True)
 class Sizes:
-    """Rows of one domain; every fact of train stands there `paraphrases` times and once more in short_answer."""
+    """Rows of one domain; a fact stands in train `paraphrases` times and once more in short_answer."""
 
     train_prose: int = 340
     train_facts: int = 100
