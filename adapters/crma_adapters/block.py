@@ -37,22 +37,20 @@ class CrmaBlock(nn.Module):
         )
         self.log_alpha = nn.Parameter(torch.tensor(_initial_gate(config), device=device))
 
-    def capped_logits(self) -> Tensor:
-        """The logits (n, n) float64 as the projection sees them."""
-        return cap_logits(self.logits.double(), self.config.logit_range)
-
     def mixing_matrix(self, solution: Tensor | None = None) -> Tensor:
         """M (n, n) float32. `solution` is the already solved projection of this block's logits, if known."""
         if self.config.mode == "identity":
             return torch.eye(self.config.streams, device=self.logits.device)
         if self.config.mode == "free":
             return self.logits
-        return sinkhorn(self.capped_logits(), iterations=self.config.sinkhorn_iterations, solution=solution)
+        capped = cap_logits(self.logits.double(), self.config.logit_range)
+        return sinkhorn(capped, iterations=self.config.sinkhorn_iterations, solution=solution)
 
     def alpha(self) -> Tensor:
-        """The gate () float32: exp(log_alpha). In mode `nonexpansive` sigmoid(log_alpha), which stays in
-        [0, 1]
-        and, unlike a clamp, can always come back."""
+        """The gate () float32: exp(log_alpha).
+
+        In mode `nonexpansive` sigmoid(log_alpha), which stays in [0, 1] and, unlike a clamp, can come back.
+        """
         if self.config.mode == "nonexpansive":
             return torch.sigmoid(self.log_alpha)
         return self.log_alpha.exp()

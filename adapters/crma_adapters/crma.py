@@ -14,7 +14,7 @@ from crma_adapters.block import CrmaBlock
 from crma_adapters.config import CrmaConfig, Mode
 from crma_adapters.decoder import decoder_layers, down_projection
 from crma_adapters.singular import left_singular_vectors
-from crma_adapters.sinkhorn import solve_sinkhorn
+from crma_adapters.sinkhorn import cap_logits, solve_sinkhorn
 
 __all__ = ["Crma", "CrmaBlock", "SpectralLog"]
 
@@ -76,8 +76,9 @@ class Crma(nn.Module):
             return None
         with torch.no_grad():
             device = self.block(0).logits.device
-            logits = torch.stack([self.block(i).capped_logits().to(device) for i in range(len(self.blocks))])
-            return solve_sinkhorn(logits, iterations=self.config.sinkhorn_iterations)
+            logits = torch.stack([self.block(i).logits.to(device) for i in range(len(self.blocks))])
+            capped = cap_logits(logits.double(), self.config.logit_range)
+            return solve_sinkhorn(capped, iterations=self.config.sinkhorn_iterations)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """The trainable parameters by kind: "projections" (U and V), "logits" and "alpha"."""
