@@ -45,9 +45,7 @@ def verify_release(
     for name, entry in sorted(release.adapters.items()):
         _verify_adapter(store, release, name, entry, max_rank)
     if release.router is not None:
-        folder = store.router_dir(release.router.version)
-        check_part(store.root, folder, release.router, ROUTER)
-        check_router(folder)
+        _verify_router(store, release, release.router)
 
 
 def verify_plain(path: Path, *, max_rank: int | None = None) -> None:
@@ -97,6 +95,19 @@ def _verify_backbone(store: StoreFolders, release: Release, part: Part) -> None:
         raise IncompatibleError(
             f"{folder / BACKBONE_FILE}: base_fingerprint {given!r}, the release is for {release.base_model} "
             f"({release.base_fingerprint}); train a backbone on that base model"
+        )
+
+
+def _verify_router(store: StoreFolders, release: Release, part: Part) -> None:
+    folder = store.router_dir(part.version)
+    check_part(store.root, folder, part, ROUTER)
+    domains = check_router(folder).get("domains")
+    if not isinstance(domains, list) or not all(isinstance(name, str) for name in domains):
+        raise IntegrityError(f"{folder / ROUTER_FILE}: domains is {domains!r}, expected a list of names")
+    if missing := sorted(set(domains) - release.adapters.keys()):
+        raise IncompatibleError(
+            f"{folder / ROUTER_FILE}: routes to {', '.join(missing)}, the release has "
+            f"{', '.join(sorted(release.adapters)) or 'no adapters'}; fit a router on its domains"
         )
 
 

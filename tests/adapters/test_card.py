@@ -1,0 +1,60 @@
+"""A card is the same after a round trip, byte for byte, and refuses what no training can say."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from crma_adapters.card import AdapterCard, read_card
+from crma_adapters.errors import IntegrityError, StoreError
+
+if TYPE_CHECKING:
+    from tests.adapters.conftest import Workshop
+
+
+def test_round_trip(workshop: "Workshop", tmp_path: Path) -> None:
+    card = workshop.card()
+    assert AdapterCard.from_json(card.to_json()) == card
+    assert AdapterCard.from_json(card.to_json()).to_json() == card.to_json()
+    (tmp_path / "adapter.json").write_bytes(card.to_json())
+    assert read_card(tmp_path) == card
+
+
+def test_the_document_is_the_contract(workshop: "Workshop") -> None:
+    assert json.loads(workshop.card().to_json()) == {
+        "format": 1,
+        "name": "medical",
+        "base_model": "tiny-model",
+        "base_fingerprint": "ab" * 32,
+        "backbone": None,
+        "rank": 4,
+        "alpha": 8.0,
+        "target_modules": ["q_proj"],
+        "data": {"rows_train": 90, "rows_holdout": 10, "sources": ["wiki-é"], "licences": ["MIT"]},
+        "training": {"steps": 12, "epochs": 1.5, "seed": 7, "learning_rate": 1e-3, "tokens": 345},
+        "holdout_loss": {"base": 3.25, "before": 3.0, "after": 2.125},
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"name": "auto"}, "name"),
+        ({"backbone": "latest"}, "backbone"),
+        ({"rank": 0}, "rank"),
+        ({"alpha": 0.0}, "alpha"),
+        ({"data": {"rows_train": -1, "rows_holdout": 0, "sources": [], "licences": []}}, "data.rows_train"),
+        ({"holdout_loss": {"base": 1.0, "before": 1.0}}, "holdout_loss.after"),
+        ({"made_at": "today"}, "made_at"),
+    ],
+)
+def test_what_no_card_says(workshop: "Workshop", changes: dict[str, Any], told: str) -> None:
+    document = json.loads(workshop.card().to_json()) | changes
+    with pytest.raises(IntegrityError, match=f"adapter.json: {told}: "):
+        AdapterCard.from_json(json.dumps(document).encode())
+
+
+def test_a_missing_card_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"adapter\.json: is missing"):
+        read_card(tmp_path)
