@@ -3,11 +3,15 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from crma_training.config import TrainConfig
+from crma_training.sequence import Job
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -23,7 +27,7 @@ TOPICS = {
 
 @pytest.fixture(scope="session")
 def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Llama of two blocks with a byte-level tokenizer and a chat template, as a Hugging Face folder."""
+    """A random Llama of two blocks with a byte-level tokenizer and a chat template, in a folder."""
     folder = tmp_path_factory.mktemp("tiny-llama")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -82,3 +86,21 @@ def data_folder(tmp_path: Path, write_rows: Callable[..., Path]) -> Path:
         write_rows(f"{name}/train.jsonl", rows[:20])
         write_rows(f"{name}/holdout.jsonl", rows[20:24])
     return tmp_path / "data"
+
+
+@pytest.fixture
+def make_job(base_model: Path, data_folder: Path, tmp_path: Path) -> Callable[..., Job]:
+    """Jobs on the tiny model; keywords change the job or its configuration."""
+
+    def make(**changes: Any) -> Job:
+        paths = {
+            "data": data_folder,
+            "adapters": tmp_path / "store",
+            "run": tmp_path / "run",
+            "domains": None,
+        }
+        job = {name: changes.pop(name, value) for name, value in paths.items()}
+        defaults = {"model": str(base_model), "steps": 4, "batch_size": 4, "router": False}
+        return Job(config=TrainConfig(**{**defaults, **changes}), **job)
+
+    return make

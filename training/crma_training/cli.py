@@ -1,6 +1,7 @@
 """`crma-train`: the command line of training.
 
-Owns: flags (derived from `TrainConfig`) and what is printed at the end. Knows nothing of how training is done.
+Owns: flags (derived from `TrainConfig`) and what is printed at the end. Knows nothing of how training is
+done.
 """
 
 import argparse
@@ -14,9 +15,9 @@ from crma_adapters.errors import ConfigError
 from crma_training.config import TrainConfig
 
 DESCRIPTION = """\
-Trains one LoRA per domain, in sequence, on a CRMA backbone that keeps training, fits the router on the same data and
-publishes one release into the store. A run that was stopped goes on at the last finished domain: give the same command
-again. `crma-train demo-data DIR` builds the demo dataset.
+Trains one LoRA per domain, in sequence, on a CRMA backbone that keeps training, fits the
+router on the same data and publishes one release into the store. A run that was stopped goes on at the last
+finished domain: give the same command again. `crma-train demo-data DIR` builds the demo dataset.
 """
 
 

@@ -1,7 +1,8 @@
 """Everything that decides what a training run produces, in one frozen dataclass.
 
-Owns: names, defaults, meanings and bounds of the hyperparameters. The command line is derived from it, so each
-default stands here and nowhere else. Knows nothing of files: where data is read and releases go is the run's concern.
+Owns: names, defaults, meanings and bounds of the hyperparameters. The command line is derived from it, so
+each default stands here and nowhere else. Knows nothing of files: where data is read and releases go is the
+run's concern.
 """
 
 import dataclasses
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crma_adapters.base_model import DEFAULT_BASE_MODEL
+from crma_adapters.config import MODES, Mode
 from crma_adapters.errors import ConfigError
 
 
@@ -42,7 +44,7 @@ class TrainConfig:
     schedule: str = _option("cosine", "learning rate after the warm-up", ("cosine", "linear"))
     warmup: float = _option(0.05, "share of the steps over which the learning rate rises")
     zclip_threshold: float = _option(2.5, "z-score of a group's gradient norm above which it is clipped")
-    mode: str = _option("residual", "form of CRMA", ("residual", "nonexpansive", "identity", "free"))
+    mode: Mode = _option("residual", "form of CRMA", MODES)  # noqa: RUF009
     streams: int = _option(4, "CRMA streams per block")
     freeze_backbone: bool = _option(False, "train the LoRAs only; CRMA stays as it is, so nothing can drift")
     seed: int = _option(0, "seed of every random choice")

@@ -1,7 +1,7 @@
 """A dataset folder: which domains it has, their training and holdout rows, and the router's questions.
 
-Owns: the two folder forms (`DIR/<domain>/train.jsonl` ... and the short `DIR/<domain>.jsonl`), the split of the short
-form, the order of domains, the refusal of leaks. Knows nothing of tokens or models.
+Owns: the two folder forms (`DIR/<domain>/train.jsonl` ... and the short `DIR/<domain>.jsonl`), the split of
+the short form, the order of domains, the refusal of leaks. Knows nothing of tokens or models.
 """
 
 import hashlib
@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crma_adapters.errors import DataError
+from crma_adapters.names import check_domain_name
 from crma_training.rows import Row, read_questions, read_rows
 
 OUT_OF_DOMAIN = "out_of_domain"
+FORMS = "<domain>.jsonl, or <domain>/train.jsonl and <domain>/holdout.jsonl"
 HOLDOUT_SHARE = 10  # one of ten questions of a short-form file is held out
 
 
@@ -34,10 +36,9 @@ class DomainData:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The domains to train in order, the other domains at hand, and questions that belong to none."""
+    """The domains to train, in order, and questions that belong to none. `sha256` is over all of it."""
 
     domains: tuple[DomainData, ...]
-    others: tuple[DomainData, ...]
     out_of_domain: tuple[str, ...]
     sha256: str
 
@@ -46,52 +47,55 @@ def load_dataset(directory: Path, names: Sequence[str] | None = None) -> Dataset
     """Reads the named domains, or all in the manifest's order (alphabetical without a manifest).
 
     Raises:
-        DataError: no such folder, no domains, an unknown domain, a bad row, or a question in train and holdout.
+        DataError: no such folder, no domains, unknown domain, bad row, or a question in train and holdout.
+        StoreError: a name that no domain may bear.
     """
-    if not directory.is_dir():
-        raise DataError(
-            f"{directory}: no such folder; --data wants DIR/<domain>.jsonl or DIR/<domain>/train.jsonl"
-        )
-    existing = _domain_names(directory)
+    existing = domain_names(directory)
     chosen = tuple(names) if names is not None else existing
     unknown = [name for name in chosen if name not in existing]
-    if unknown or len(set(chosen)) != len(chosen):
-        given = f"unknown domain {', '.join(unknown)}" if unknown else f"a domain twice in {','.join(chosen)}"
-        raise DataError(f"{directory}: {given}; it has {', '.join(existing)}")
-    every = {name: _load_domain(directory, name) for name in existing}
+    if unknown:
+        raise DataError(f"{directory}: unknown domain {', '.join(unknown)}; it has {', '.join(existing)}")
+    if len(set(chosen)) != len(chosen):
+        raise DataError(f"--domains names one twice: {','.join(chosen)}; name each once")
+    domains = tuple(load_domain(directory, name) for name in chosen)
     elsewhere = _router_questions(directory / OUT_OF_DOMAIN)
-    return Dataset(
-        domains=tuple(every[name] for name in chosen),
-        others=tuple(domain for name, domain in every.items() if name not in chosen),
-        out_of_domain=elsewhere,
-        sha256=_digest(list(every.values()), elsewhere),
-    )
+    return Dataset(domains, elsewhere, _digest(domains, elsewhere))
 
 
-def _domain_names(directory: Path) -> tuple[str, ...]:
+def domain_names(directory: Path) -> tuple[str, ...]:
+    """The domains of a dataset folder, in training order. Raises `DataError` if there are none."""
+    if not directory.is_dir():
+        raise DataError(f"{directory}: no such folder; expected one with {FORMS}")
     folders = {path.parent.name for path in directory.glob("*/train.jsonl")}
     files = {path.stem for path in directory.glob("*.jsonl")}
     found = (folders | files) - {OUT_OF_DOMAIN}
     if not found:
-        raise DataError(f"{directory}: no domains; expected DIR/<domain>.jsonl or DIR/<domain>/train.jsonl")
-    manifest = directory / "manifest.json"
-    if not manifest.is_file():
-        return tuple(sorted(found))
-    try:
-        listed = [name for name in json.loads(manifest.read_bytes())["domains"] if name in found]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{manifest}: not a dataset manifest; expected {{'domains': {{...}}}}") from error
+        raise DataError(f"{directory}: no domains; expected {FORMS}")
+    listed = _listed(directory / "manifest.json")
+    if missing := [name for name in listed if name not in found]:
+        raise DataError(f"{directory}: manifest.json lists {', '.join(missing)}, which is not there")
     return (*listed, *sorted(found - set(listed)))
 
 
-def _load_domain(directory: Path, name: str) -> DomainData:
+def load_domain(directory: Path, name: str) -> DomainData:
+    """Reads one domain in either form. Raises as `load_dataset`."""
+    check_domain_name(name)
     folder = directory / name
-    if (folder / "train.jsonl").is_file():
-        train, holdout = read_rows(folder / "train.jsonl"), read_rows(folder / "holdout.jsonl")
-        _refuse_leak(train, holdout)
-        return DomainData(name, train, holdout, _router_questions(folder))
-    train, holdout = _split(read_rows(directory / f"{name}.jsonl"), directory / f"{name}.jsonl")
-    return DomainData(name, train, holdout, ())
+    if not (folder / "train.jsonl").is_file():
+        path = directory / f"{name}.jsonl"
+        return DomainData(name, *_split(read_rows(path), path), ())
+    train, holdout = read_rows(folder / "train.jsonl"), read_rows(folder / "holdout.jsonl")
+    _refuse_leak(train, holdout)
+    return DomainData(name, train, holdout, _router_questions(folder))
+
+
+def _listed(manifest: Path) -> tuple[str, ...]:
+    if not manifest.is_file():
+        return ()
+    try:
+        return tuple(json.loads(manifest.read_bytes())["domains"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{manifest}: not a dataset manifest; expected {{'domains': {{...}}}}") from error
 
 
 def _router_questions(folder: Path) -> tuple[str, ...]:
@@ -104,12 +108,12 @@ def _refuse_leak(train: tuple[Row, ...], holdout: tuple[Row, ...]) -> None:
     for row in holdout:
         if row.key in trained:
             raise DataError(
-                f"{row.where}: this holdout question is also trained on ({trained[row.key]}); remove one of the two"
+                f"{row.where}: this holdout question is also trained on ({trained[row.key]}); remove one"
             )
 
 
 def _split(rows: tuple[Row, ...], path: Path) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
-    """Splits by question, in the order of the questions' hashes, so that other rows do not move one across."""
+    """Splits by question, in the order of the questions' hashes: no question stands on both sides."""
     keys = sorted({row.key for row in rows}, key=lambda key: hashlib.sha256(key.encode()).digest())
     if len(keys) < 2:
         raise DataError(f"{path}: one distinct question; at least two are needed, one is held out")
@@ -117,7 +121,7 @@ def _split(rows: tuple[Row, ...], path: Path) -> tuple[tuple[Row, ...], tuple[Ro
     return tuple(r for r in rows if r.key not in held), tuple(r for r in rows if r.key in held)
 
 
-def _digest(domains: list[DomainData], elsewhere: tuple[str, ...]) -> str:
+def _digest(domains: Sequence[DomainData], elsewhere: tuple[str, ...]) -> str:
     """sha256 hex over what was read; file names and line numbers do not count."""
     content = hashlib.sha256()
     for domain in sorted(domains, key=lambda item: item.name):

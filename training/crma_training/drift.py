@@ -11,10 +11,8 @@ from crma_adapters.attach import attach
 from crma_adapters.card import AdapterCard
 from crma_adapters.crma import Crma
 from crma_adapters.errors import DataError
-from crma_adapters.parts import CARD_FILE
-from crma_training.dataset import DomainData
 from crma_training.lora import DomainLora
-from crma_training.workbench import Workbench
+from crma_training.workbench import Task, Workbench
 
 SAME_HOLDOUT = 1e-2  # relative difference of base losses: numerics stay far below, other rows far above
 
@@ -23,43 +21,39 @@ SAME_HOLDOUT = 1e-2  # relative difference of base losses: numerics stay far bel
 class TrainedAdapter:
     """A saved adapter folder, its card, and its domain's rows."""
 
-    domain: DomainData
+    task: Task
     adapter: Path
     card: AdapterCard
-
-    @classmethod
-    def read(cls, domain: DomainData, adapter: Path) -> "TrainedAdapter":
-        """Reads the card in the folder."""
-        card = adapter / CARD_FILE
-        return cls(domain, adapter, AdapterCard.from_json(card.read_bytes(), str(card)))
 
 
 def measure_drift(
     bench: Workbench, crma: Crma, version: str, adapters: Sequence[TrainedAdapter]
 ) -> dict[str, float | None]:
-    """Drift by domain under `crma`, which is backbone `version`; None for adapters trained on just that version.
-
-    Raises:
-        DataError: the holdout rows are not those of the card, so the losses cannot be compared.
-    """
+    """Drift by domain under `crma`, backbone `version`; None for adapters trained on just that version."""
     return {
         item.card.name: None if item.card.backbone == version else _drift(bench, crma, item)
         for item in adapters
     }
 
 
+def check_same_holdout(bench: Workbench, item: TrainedAdapter) -> None:
+    """Raises `DataError` if the task's holdout is not the one of the card: losses could not be compared.
+
+    The bare base model's loss on the rows is their fingerprint, and the card has it.
+    """
+    found, expected = bench.loss(item.task.holdout), item.card.holdout_loss.base
+    if abs(found - expected) > SAME_HOLDOUT * expected:
+        raise DataError(
+            f"{item.card.name}: its holdout is not the one its adapter was measured on (base loss {found:.4f}, "
+            f"the card says {expected:.4f}); give the original data, or train this domain again"
+        )
+
+
 def _drift(bench: Workbench, crma: Crma, item: TrainedAdapter) -> float:
     """(holdout loss under `crma` - loss when it was trained) / the latter; positive is forgetting."""
-    examples = bench.encode(item.domain.holdout)
-    then = item.card.holdout_loss
-    base = bench.loss(examples)
-    if abs(base - then.base) > SAME_HOLDOUT * then.base:
-        raise DataError(
-            f"{item.card.name}: its holdout is not the one its adapter was measured on (base loss {base:.4f}, "
-            f"the card says {then.base:.4f}); give the original data, or train this domain again"
-        )
+    then = item.card.holdout_loss.after
     with attach(bench.model, crma):
         lora = DomainLora.saved(bench.model, item.adapter)
-        loss = bench.loss(examples)
+        loss = bench.loss(item.task.holdout)
         lora.remove()
-    return (loss - then.after) / then.after
+    return (loss - then) / then

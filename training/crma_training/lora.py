@@ -59,7 +59,7 @@ class DomainLora:
         return tuple(p for name, p in self._peft.named_parameters() if ".lora_" in name)
 
     def save(self, directory: Path, base_model: str) -> None:
-        """Writes bfloat16 weights and sorted settings, without paths or times: equal LoRAs give equal bytes."""
+        """Writes bfloat16 weights and sorted settings, no paths or times: equal LoRAs give equal bytes."""
         directory.mkdir(parents=True, exist_ok=True)
         weights = get_peft_model_state_dict(self._peft)
         stored = {

@@ -39,10 +39,9 @@ class StepMetrics:
 
 
 class MetricsLog:
-    """Appends steps to `metrics.jsonl` and moves a progress bar; speed is measured here, from step to step."""
+    """Appends steps to `metrics.jsonl` and moves a progress bar; measures speed from step to step."""
 
     def __init__(self, directory: Path, domain: str, steps: int) -> None:
-        self.domain = domain
         self._file = (directory / FILE_NAME).open("w", encoding="utf-8")
         # A bar that is piped into a file is a line per update: there, one every 10 s is enough.
         pause_s = 0.1 if sys.stderr.isatty() else 10.0

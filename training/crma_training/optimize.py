@@ -1,6 +1,7 @@
 """The optimizer of one domain: parameter groups with their own rates, warm-up and decay, one ZClip per group.
 
-Owns: what a step does between the backward pass and the next batch. Knows nothing of what the parameters mean.
+Owns: what a step does between the backward pass and the next batch. Knows nothing of what the parameters
+mean.
 """
 
 import math

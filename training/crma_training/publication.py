@@ -1,7 +1,7 @@
 """From a finished run to one published release.
 
-Owns: which parts make the release, and the refusal to publish over a release that the run does not know. Knows
-nothing of how the parts were made.
+Owns: which parts make the release, and the refusal to publish over a release that the run does not know.
+Knows nothing of how the parts were made.
 """
 
 from collections.abc import Mapping
@@ -18,10 +18,11 @@ from crma_training.start import Start, live_release
 
 @dataclass(frozen=True)
 class Harvest:
-    """What a run brings to the store: folders of its parts, and the measured drift of adapters under `backbone`.
+    """What a run brings to the store: folders of its parts, and the measured drift of adapters under
+    `backbone`.
 
-    `drift` covers the carried adapters that were measured too; the others keep what the old release says of them.
-    `router` is None if none was fitted: a release that carries adapters then keeps the old one.
+    `drift` covers the carried adapters that were measured too; the others keep what the old release says of
+    them. `router` is None if none was fitted: a release that carries adapters then keeps the old one.
     """
 
     base: BaseModel
@@ -72,6 +73,6 @@ def _refuse_overtaken(
     if live is None or live.number == start.release or live.adapters == entries:
         return
     raise TrainingError(
-        f"{store.root}: release {live.number} went live since this run began (at release {start.release}); publishing "
-        "would undo it. Give --run a new folder to train on top of it"
+        f"{store.root}: release {live.number} went live since this run began (at release {start.release}), "
+        "and publishing would undo it; give --run a new folder to train on top of it"
     )

@@ -1,7 +1,7 @@
 """One line of a dataset file: what it says, where it stands, and what is wrong with it.
 
-Owns: the two row forms (`question`/`answer` and OpenAI `messages`), questions without answers, and their errors with
-file and line. Knows nothing of domains, splits or tokens.
+Owns: the two row forms (`question`/`answer` and OpenAI `messages`), questions without answers, and their
+errors with file and line. Knows nothing of domains, splits or tokens.
 """
 
 import json
@@ -52,7 +52,8 @@ def read_rows(path: Path) -> tuple[Row, ...]:
     """Training or holdout rows of one JSONL file.
 
     Raises:
-        DataError: missing or empty file, not UTF-8, broken JSON, or a row that is not a question with an answer.
+        DataError: missing or empty file, not UTF-8, broken JSON, or a row that is not a question with an
+            answer.
     """
     rows = tuple(_row(fields, where) for fields, where in _objects(path))
     if not rows:
@@ -85,7 +86,8 @@ def _decode(line: bytes, where: str, offset: int) -> str:
     except UnicodeDecodeError as error:
         position = offset + error.start
         raise DataError(
-            f"{where}: not UTF-8, byte 0x{line[error.start]:02x} at position {position}; save the file as UTF-8"
+            f"{where}: not UTF-8, byte 0x{line[error.start]:02x} at position {position} of the file; "
+            "save it as UTF-8"
         ) from error
 
 

@@ -1,8 +1,8 @@
 """The run folder: what a sequence has finished, kept so that a killed run goes on at the last finished stage.
 
-Owns: `run.json` (what this run is), one folder per finished stage with a seal over its files, the lock. A stage is
-written in a working folder and renamed when complete, so a stage folder is whole or absent. Knows nothing of what a
-stage holds.
+Owns: `run.json` (what this run is), one folder per finished stage with a seal over its files, the lock. A
+stage is written in a working folder and renamed when complete, so a stage folder is whole or absent. Knows
+nothing of what a stage holds.
 """
 
 import fcntl
@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from crma_adapters.durable import sync_folder, write_durably
@@ -21,6 +22,7 @@ from crma_adapters.errors import ConfigError, TrainingError
 IDENTITY = "run.json"
 SEAL = "seal.json"
 WORKING = ".working"
+LOCK = ".lock"
 
 
 class RunFolder:
@@ -35,16 +37,11 @@ class RunFolder:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
         self._lock = self._take_lock()
-        known = path / IDENTITY
-        if known.exists():
-            self.identity = _read_json(known)
-            _refuse_difference(path, self.identity, identity)
-        elif any(item.name != "lock" for item in path.iterdir()):
-            raise TrainingError(f"{path} is not empty and not a run folder; give --run another folder")
-        else:
-            self.identity = identity
-            write_durably(path, known, json_bytes(identity))
-        shutil.rmtree(path / WORKING, ignore_errors=True)
+        try:
+            self._claim(identity)
+        except BaseException:
+            self._lock.close()
+            raise
 
     def finished(self, stage: str) -> Path | None:
         """The stage's folder if it was finished, its files checked against their digests; else None.
@@ -79,12 +76,26 @@ class RunFolder:
         finally:
             shutil.rmtree(working, ignore_errors=True)
 
-    def close(self) -> None:
-        """Lets another process use the folder."""
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._lock.close()
 
+    def _claim(self, identity: dict[str, Any]) -> None:
+        known = self.path / IDENTITY
+        if known.exists():
+            _refuse_difference(self.path, _read_json(known), identity)
+        elif any(item.name != LOCK for item in self.path.iterdir()):
+            raise TrainingError(f"{self.path} is not empty and not a run folder; give --run another folder")
+        else:
+            write_durably(self.path, known, json_bytes(identity))
+        shutil.rmtree(self.path / WORKING, ignore_errors=True)
+
     def _take_lock(self) -> Any:
-        lock = (self.path / "lock").open("w")
+        lock = (self.path / LOCK).open("w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

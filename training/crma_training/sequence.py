@@ -1,35 +1,39 @@
 """The whole path: domains in sequence, each on the backbone the one before left, then one release.
 
-    data -> start -> for each domain: train, seal -> drift -> router -> publish
+    data -> start -> tasks -> router -> for each domain: train, seal -> drift -> publish
 
-Owns: the order of things and what makes two runs the same run. Everything else is done by the modules it names.
+What can be refused is refused before the first step of training, which is why the router comes early.
+
+Owns: the order of things and what makes two runs the same run. The modules it names do the rest.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from crma_adapters.backbone import load_backbone
 from crma_adapters.base_model import BaseModel, resolve_base_model
-from crma_adapters.card import AdapterCard
+from crma_adapters.card import AdapterCard, read_card
 from crma_adapters.crma import Crma
 from crma_adapters.errors import ConfigError
-from crma_adapters.names import check_domain_name
 from crma_adapters.release import Release
 from crma_adapters.store import Store
 from crma_training.config import TrainConfig, digest
-from crma_training.dataset import Dataset, load_dataset
+from crma_training.dataset import Dataset, DomainData, domain_names, load_dataset, load_domain
 from crma_training.domain import ADAPTER, BACKBONE, backbone_version, train_domain
-from crma_training.drift import TrainedAdapter, measure_drift
+from crma_training.drift import TrainedAdapter, check_same_holdout, measure_drift
 from crma_training.publication import Harvest, publish
 from crma_training.routing import fit_release_router
 from crma_training.run_folder import RunFolder, json_bytes
 from crma_training.start import Start, choose_start
-from crma_training.workbench import Workbench, load_workbench
+from crma_training.workbench import Task, Workbench, load_workbench
 
-START, DRIFT, ROUTER = "start", "drift", "router"
+# Stages beside the domains; no domain's name starts with a dot.
+START, ROUTER, DRIFT = ".start", ".router", ".drift"
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -43,61 +47,102 @@ class Job:
     run: Path | None = None
 
 
-def train_sequence(job: Job, say: Callable[[str], None] = print) -> Release:
+def train_sequence(job: Job, say: Say = print) -> Release:
     """Trains what is not trained yet and publishes; `say` gets a line per stage.
 
     Raises:
         CrmaError: of the kind that tells what is wrong; finished domains stay finished.
     """
     data = load_dataset(job.data, job.domains)
-    for domain in data.domains:
-        check_domain_name(domain.name)
     base, store = resolve_base_model(job.config.model), Store(job.adapters)
     identity = _identity(job.config, base, data)
-    run = RunFolder(job.run or Path("runs") / digest(identity)[:12], identity)
-    say(f"{', '.join(domain.name for domain in data.domains)} on {base.name}, run folder {run.path}")
-    start = _start(run, store, base, data, job.config)
-    bench = load_workbench(base, job.config)
+    with RunFolder(job.run or Path("runs") / digest(identity)[:12], identity) as run:
+        say(f"{', '.join(domain.name for domain in data.domains)} on {base.name}; run folder {run.path}")
+        start = _start(run, job, store, base, data)
+        at_hand = [load_domain(job.data, name) for name in start.carried if name in domain_names(job.data)]
+        bench = load_workbench(base, job.config)
+        tasks = [bench.task(domain) for domain in data.domains]
+        carried = _carried(bench, store, start, at_hand)
+        router = _router(run, [*data.domains, *at_hand], data.out_of_domain, job.config)
+        trained = _train_domains(run, bench, _start_backbone(store, start), tasks, say)
+        backbone = trained[-1].adapter.parent / BACKBONE
+        drift = _drift(run, bench, [*trained, *carried], backbone)
+        for item in [*trained, *carried]:
+            say(_summary(item.card, drift[item.card.name]))
+        return publish(store, Harvest(base, start, backbone, tuple(trained), drift, router, job.config.note))
 
-    trained = _train_domains(run, bench, store, start, data, say)
-    backbone = trained[-1].adapter.parent / BACKBONE
-    drift = _drift(run, bench, [*trained, *_carried(store, start, data)], backbone)
-    for item in trained:
-        say(_summary(item.card, drift[item.card.name]))
-    router = _router(run, data, start, job.config)
-    release = publish(store, Harvest(base, start, backbone, tuple(trained), drift, router, job.config.note))
-    run.close()
-    return release
+
+def _identity(config: TrainConfig, base: BaseModel, data: Dataset) -> dict[str, Any]:
+    return {
+        "config": config.to_json(),
+        "base_fingerprint": base.fingerprint,
+        "data_sha256": data.sha256,
+        "domains": [domain.name for domain in data.domains],
+    }
+
+
+def _start(run: RunFolder, job: Job, store: Store, base: BaseModel, data: Dataset) -> Start:
+    """Chosen once: after this run has published, the live release is no longer what it started from."""
+    if run.finished(START) is None:
+        trained = {domain.name for domain in data.domains}
+        start = choose_start(store, base, trained, set(domain_names(job.data)), job.config)
+        with run.stage(START) as working:
+            (working / "start.json").write_bytes(json_bytes(start.to_json()))
+    return Start.from_json(json.loads((run.path / START / "start.json").read_bytes()))
+
+
+def _start_backbone(store: Store, start: Start) -> Path | None:
+    return store.backbone_dir(start.backbone) if start.backbone else None
+
+
+def _carried(
+    bench: Workbench, store: Store, start: Start, at_hand: Sequence[DomainData]
+) -> list[TrainedAdapter]:
+    if not at_hand:
+        return []
+    entries = store.release(start.release).adapters
+    found = []
+    for domain in at_hand:
+        folder = store.adapter_dir(domain.name, entries[domain.name].part.version)
+        found.append(TrainedAdapter(bench.task(domain), folder, read_card(folder)))
+        check_same_holdout(bench, found[-1])
+    return found
+
+
+def _router(
+    run: RunFolder, domains: Sequence[DomainData], out_of_domain: Sequence[str], config: TrainConfig
+) -> Path | None:
+    if not config.router:
+        return None
+    if run.finished(ROUTER) is None:
+        with run.stage(ROUTER) as working:
+            fit_release_router(domains, out_of_domain, config.seed, working)
+    return run.path / ROUTER
 
 
 def _train_domains(
-    run: RunFolder,
-    bench: Workbench,
-    store: Store,
-    start: Start,
-    data: Dataset,
-    say: Callable[[str], None],
+    run: RunFolder, bench: Workbench, backbone: Path | None, tasks: Sequence[Task], say: Say
 ) -> list[TrainedAdapter]:
-    backbone = store.backbone_dir(start.backbone) if start.backbone else None
     done: list[TrainedAdapter] = []
-    for domain in data.domains:
-        folder = run.finished(domain.name)
-        if folder is None:
+    for task in tasks:
+        if run.finished(task.name) is None:
+            cut = f", {task.cut} answers cut at {bench.config.max_length} tokens" if task.cut else ""
+            say(f"{task.name}: {len(task.train)} rows{cut}")
             crma = _backbone(bench, backbone)
-            with run.stage(domain.name) as working:
-                train_domain(bench, crma, domain, working)
-            folder = run.path / domain.name
+            with run.stage(task.name) as working:
+                train_domain(bench, crma, task, working)
         else:
-            say(f"{domain.name}: finished before, not trained again")
-        backbone = folder / BACKBONE
-        done.append(TrainedAdapter.read(domain, folder / ADAPTER))
+            say(f"{task.name}: finished before, not trained again")
+        backbone = run.path / task.name / BACKBONE
+        adapter = run.path / task.name / ADAPTER
+        done.append(TrainedAdapter(task, adapter, read_card(adapter)))
         for earlier in done:
             run.finished(earlier.card.name)  # the LoRAs on disk are frozen too: their digests must still hold
     return done
 
 
 def _backbone(bench: Workbench, saved: Path | None) -> Crma:
-    """The backbone to train on. Always read back from disk, so a resumed run sees what an uninterrupted one saw."""
+    """The backbone to train on; read back from disk, so a resumed run sees what an uninterrupted one saw."""
     config = bench.config
     if saved is None:
         return Crma.from_model(bench.model, mode=config.mode, streams=config.streams)
@@ -111,28 +156,8 @@ def _backbone(bench: Workbench, saved: Path | None) -> Crma:
     return crma
 
 
-def _carried(store: Store, start: Start, data: Dataset) -> list[TrainedAdapter]:
-    if not start.carried:
-        return []
-    adapters = store.release(start.release).adapters
-    return [
-        TrainedAdapter.read(domain, store.adapter_dir(domain.name, adapters[domain.name].part.version))
-        for domain in data.others
-        if domain.name in start.carried
-    ]
-
-
-def _start(run: RunFolder, store: Store, base: BaseModel, data: Dataset, config: TrainConfig) -> Start:
-    """Chosen once: after this run has published, the live release is no longer what it started from."""
-    if run.finished(START) is None:
-        start = choose_start(store, base, data, config)
-        with run.stage(START) as working:
-            (working / "start.json").write_bytes(json_bytes(start.to_json()))
-    return Start.from_json(json.loads((run.path / START / "start.json").read_bytes()))
-
-
 def _drift(
-    run: RunFolder, bench: Workbench, adapters: list[TrainedAdapter], backbone: Path
+    run: RunFolder, bench: Workbench, adapters: Sequence[TrainedAdapter], backbone: Path
 ) -> dict[str, float | None]:
     if run.finished(DRIFT) is None:
         measured = measure_drift(bench, load_backbone(backbone), backbone_version(backbone), adapters)
@@ -140,24 +165,6 @@ def _drift(
             (working / "drift.json").write_bytes(json_bytes(measured))
     drift: dict[str, float | None] = json.loads((run.path / DRIFT / "drift.json").read_bytes())
     return drift
-
-
-def _router(run: RunFolder, data: Dataset, start: Start, config: TrainConfig) -> Path | None:
-    if not config.router:
-        return None
-    if run.finished(ROUTER) is None:
-        with run.stage(ROUTER) as working:
-            fit_release_router(data, start.carried, config.seed, working)
-    return run.path / ROUTER
-
-
-def _identity(config: TrainConfig, base: BaseModel, data: Dataset) -> dict[str, Any]:
-    return {
-        "config": config.to_json(),
-        "base_fingerprint": base.fingerprint,
-        "data_sha256": data.sha256,
-        "domains": [domain.name for domain in data.domains],
-    }
 
 
 def _summary(card: AdapterCard, drift: float | None) -> str:

@@ -1,4 +1,5 @@
-"""What CRMA's blocks do at a step: how exact the mixing matrices are, how open the gates, how much they change.
+"""What CRMA's blocks do at a step: how exact the mixing matrices are, how open the gates, how much they
+change.
 
 Owns: reading these off a CRMA in use. Knows nothing of training.
 """
@@ -28,7 +29,9 @@ class SpectralReading:
 
 
 def read_spectral(attachment: Attachment) -> SpectralReading:
-    """The attached CRMA as it is now; `relative_change` is of the last forward pass that recorded its updates."""
+    """The attached CRMA as it is now; `relative_change` is of the last forward pass that recorded its
+    updates.
+    """
     log = attachment.crma.spectral()
     return SpectralReading(
         mixing_norm_error=log.max_norm_error,

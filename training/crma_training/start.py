@@ -1,13 +1,15 @@
 """What a sequence builds on: nothing, or the live release of the store.
 
-Owns: the rule for adding domains to a store that already has some, and its refusals before any training. Knows
-nothing of how training or measuring is done.
+Owns: the rule for adding domains to a store that already has some, and its refusals before any training.
+Knows nothing of how training or measuring is done.
 
-The rule: if every domain of the live release is trained again, the sequence starts from a new backbone. Otherwise it
-goes on from the live backbone, and the release's other domains are carried over as they are. CRMA then changes under
-them, so their drift must be measured: that takes their rows in the data folder, or a frozen backbone.
+The rule: if every domain of the live release is trained again, the sequence starts from a new backbone.
+Otherwise it goes on from the live backbone, and the release's other domains are carried over as they are.
+CRMA then changes under them, so their drift must be measured: that takes their rows in the data folder, or a
+frozen backbone.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +18,12 @@ from crma_adapters.errors import ConfigError, IncompatibleError
 from crma_adapters.release import Release
 from crma_adapters.store import Store
 from crma_training.config import TrainConfig
-from crma_training.dataset import Dataset
 
 
 @dataclass(frozen=True)
 class Start:
-    """`release` is the live release's number when the run began (0: none), `carried` the domains kept from it.
+    """`release` is the live release's number when the run began (0: none), `carried` the domains kept from
+    it.
 
     `backbone` is the version to go on from, None for a new one.
     """
@@ -40,8 +42,10 @@ class Start:
         return cls(values["release"], values["backbone"], tuple(values["carried"]))
 
 
-def choose_start(store: Store, base: BaseModel, data: Dataset, config: TrainConfig) -> Start:
-    """Applies the rule.
+def choose_start(
+    store: Store, base: BaseModel, trained: set[str], at_hand: set[str], config: TrainConfig
+) -> Start:
+    """Applies the rule to the domains to train and those whose rows are at hand.
 
     Raises:
         IncompatibleError: the live release belongs to another base model.
@@ -52,14 +56,13 @@ def choose_start(store: Store, base: BaseModel, data: Dataset, config: TrainConf
         return Start(0, None, ())
     if live.base_fingerprint != base.fingerprint:
         raise IncompatibleError(
-            f"{store.root}: its live release {live.number} is for {live.base_model}, this run trains {base.name}; "
-            "give --adapters another folder"
+            f"{store.root}: its live release {live.number} is for {live.base_model}, this run trains "
+            f"{base.name}; give --adapters another folder"
         )
-    trained = {domain.name for domain in data.domains}
     carried = tuple(sorted(live.adapters.keys() - trained))
     if not carried:
         return Start(live.number, None, ())
-    _refuse_unmeasurable(live, carried, data, config)
+    _refuse_unmeasurable(live, [name for name in carried if name not in at_hand], config)
     return Start(live.number, live.backbone.version if live.backbone else None, carried)
 
 
@@ -68,19 +71,18 @@ def live_release(store: Store) -> Release | None:
     return store.live() if (store.root / "release.json").exists() else None
 
 
-def _refuse_unmeasurable(live: Release, carried: tuple[str, ...], data: Dataset, config: TrainConfig) -> None:
-    at_hand = {domain.name for domain in data.others}
-    missing = ", ".join(name for name in carried if name not in at_hand)
+def _refuse_unmeasurable(live: Release, missing: Sequence[str], config: TrainConfig) -> None:
     if not missing:
         return
+    names = ", ".join(missing)
     backbone_stays = config.freeze_backbone and live.backbone is not None
     if not backbone_stays:
         raise ConfigError(
-            f"release {live.number} also serves {missing}, and training changes the backbone under it; put its data "
-            "beside the other domains so that its drift can be measured, or give --freeze-backbone"
+            f"release {live.number} also serves {names}, and training changes the backbone under it; put its "
+            "data beside the other domains so that its drift can be measured, or give --freeze-backbone"
         )
     if config.router:
         raise ConfigError(
-            f"release {live.number} also serves {missing}, whose questions the router needs to be fitted again; put "
-            "its data beside the other domains, or give --no-router to keep the live router"
+            f"release {live.number} also serves {names}, whose questions the router needs: "
+            "put its data beside the other domains, or give --no-router to keep the live router"
         )

@@ -1,4 +1,5 @@
-"""Rows to token ids: the chat template, where the answer starts, what happens to rows that are too long, batches.
+"""Rows to token ids: the chat template, where the answer starts, what happens to rows that are too long,
+batches.
 
 Owns: the prompt/answer boundary and the deterministic order of batches. Knows nothing of models or losses.
 """
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jinja2 import TemplateError
 from torch import Tensor
 
 from crma_adapters.errors import DataError
@@ -19,7 +21,9 @@ POOL_BATCHES = 32  # rows are shuffled, then sorted by length inside pools of th
 
 @dataclass(frozen=True)
 class Example:
-    """One row as token ids; `token_ids[answer_start:]` is what is learnt. `cut` if the answer's tail was dropped."""
+    """One row as token ids; `token_ids[answer_start:]` is what is learnt. `cut` if the answer's tail was
+    dropped.
+    """
 
     token_ids: tuple[int, ...]
     answer_start: int
@@ -28,14 +32,19 @@ class Example:
 
 @dataclass(frozen=True)
 class Batch:
-    """Right-padded rows. No attention mask is needed: attention is causal, so no token sees the padding behind it.
+    """Right-padded rows. No attention mask is needed: causal, so no token sees the padding behind it.
 
-    token_ids (B, T) int64; targets (B, T) int64 is the next token to predict at each position, -100 for none.
-    `tokens` counts without padding, `answer_tokens` the targets.
+    Attributes:
+        token_ids: (B, T) int64.
+        targets: (B, T) int64, the next token to predict at each position, -100 for none.
+        shared: number of leading tokens that are the same in all rows and predict no answer token.
+        tokens: without padding.
+        answer_tokens: number of targets.
     """
 
     token_ids: Tensor
     targets: Tensor
+    shared: int
     tokens: int
     answer_tokens: int
 
@@ -43,19 +52,23 @@ class Batch:
 def encode(row: Row, tokenizer: Any, max_length: int) -> Example:
     """Applies the tokenizer's chat template; the answer includes its end-of-turn token.
 
-    Prompt and answer are tokenized apart, as in serving, where the prompt alone is what the engine sees. An answer
-    that does not fit is cut at the end; a prompt that leaves no room for an answer is refused.
+    Prompt and answer are tokenized apart, as in serving, where the prompt alone is what the engine sees. An
+    answer that does not fit is cut at the end; a prompt that leaves no room for an answer is refused.
 
     Raises:
-        DataError: the prompt alone has `max_length` tokens or more.
+        DataError: the prompt alone has `max_length` tokens or more, or the template cannot express the row.
     """
-    prompt_text = _template(tokenizer, row.prompt, add_generation_prompt=True)
-    full_text = _template(tokenizer, row.messages, add_generation_prompt=False)
+    try:
+        prompt_text = _template(tokenizer, row.prompt, add_generation_prompt=True)
+        full_text = _template(tokenizer, row.messages, add_generation_prompt=False)
+    except TemplateError as error:
+        raise DataError(f"{row.where}: the model's chat template refuses this row ({error})") from error
     if not full_text.startswith(prompt_text):
         raise DataError(f"{row.where}: the model's chat template rewrites the question once it has an answer")
+    answer_text = full_text[len(prompt_text) :].rstrip()
     prompt = tokenizer.encode(prompt_text, add_special_tokens=False)
-    answer = tokenizer.encode(full_text[len(prompt_text) :].rstrip(), add_special_tokens=False)
-    if answer[-1] not in tokenizer.all_special_ids:
+    answer = tokenizer.encode(answer_text, add_special_tokens=False)
+    if answer_text.endswith(row.messages[-1].content.rstrip()):  # a template without an end-of-turn token
         answer.append(tokenizer.eos_token_id)
     if len(prompt) >= max_length:
         raise DataError(
@@ -83,13 +96,24 @@ def collate(examples: Sequence[Example], pad_id: int) -> Batch:
         token_ids[index, : len(ids)] = ids
         targets[index, example.answer_start - 1 : len(ids) - 1] = ids[example.answer_start :]
     tokens = sum(len(example.token_ids) for example in examples)
-    return Batch(token_ids, targets, tokens, int((targets != -100).sum()))
+    return Batch(token_ids, targets, _shared_prefix(examples), tokens, int((targets != -100).sum()))
+
+
+def _shared_prefix(examples: Sequence[Example]) -> int:
+    limit = min(example.answer_start for example in examples) - 1
+    first = examples[0].token_ids
+    for position in range(limit):
+        if any(example.token_ids[position] != first[position] for example in examples):
+            return position
+    return limit
 
 
 def training_order(
     examples: Sequence[Example], batch_size: int, steps: int, seed: str
 ) -> Iterator[list[int]]:
-    """`steps` lists of row indices: every row once per epoch, rows of like length together, a new order each epoch."""
+    """`steps` lists of row indices: every row once per epoch, rows of like length together, a new order each
+    epoch.
+    """
     generator = random.Random(seed)
     given = 0
     while given < steps:

@@ -1,6 +1,7 @@
 """The frozen base model at work: loaded once, measured on rows, proven unchanged.
 
-Owns: the model, its tokenizer and the encoding of rows for it. Knows nothing of LoRA, CRMA or the order of domains.
+Owns: the model, its tokenizer and the encoding of domains for it. Knows nothing of LoRA, CRMA or the order of
+domains.
 """
 
 import hashlib
@@ -10,27 +11,51 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from crma_adapters.base_model import BaseModel
 from crma_adapters.errors import BaseModelError
 from crma_training.config import TrainConfig
+from crma_training.dataset import DomainData
 from crma_training.losses import mean_answer_loss
-from crma_training.rows import Row
 from crma_training.tokens import Example, encode
 
 
 @dataclass(frozen=True)
+class Task:
+    """A domain's rows as token ids."""
+
+    domain: DomainData
+    train: tuple[Example, ...]
+    holdout: tuple[Example, ...]
+
+    @property
+    def name(self) -> str:
+        """The domain's name."""
+        return self.domain.name
+
+    @property
+    def cut(self) -> int:
+        """How many training rows have an answer that did not fit into `max_length`."""
+        return sum(example.cut for example in self.train)
+
+
+@dataclass(frozen=True)
 class Workbench:
-    """A base model whose own parameters never get gradients, and its tokenizer (both Hugging Face objects)."""
+    """A base model whose own parameters never get gradients, and its tokenizer, both Hugging Face's."""
 
     base: BaseModel
     model: Any
     tokenizer: Any
     config: TrainConfig
 
-    def encode(self, rows: Sequence[Row]) -> list[Example]:
-        """Token ids of rows by the model's chat template; see `tokens.encode`."""
-        return [encode(row, self.tokenizer, self.config.max_length) for row in rows]
+    def task(self, domain: DomainData) -> Task:
+        """Token ids by the model's chat template. Raises `DataError` as `tokens.encode`."""
+        train, holdout = (
+            tuple(encode(row, self.tokenizer, self.config.max_length) for row in rows)
+            for rows in (domain.train, domain.holdout)
+        )
+        return Task(domain, train, holdout)
 
     def loss(self, examples: Sequence[Example]) -> float:
         """Mean answer loss (nats per token) with whatever is attached to the model now."""
@@ -56,11 +81,10 @@ def load_workbench(base: BaseModel, config: TrainConfig) -> Workbench:
     Raises:
         BaseModelError: the tokenizer has no chat template.
     """
+    transformers_logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(base.path)
     if tokenizer.chat_template is None:
-        raise BaseModelError(
-            f"{base.name}: its tokenizer has no chat template; add one to tokenizer_config.json"
-        )
+        raise BaseModelError(f"{base.name}: its tokenizer has no chat template; add one to its folder")
     model = AutoModelForCausalLM.from_pretrained(base.path, dtype=getattr(torch, config.dtype))
     model.requires_grad_(False)
     model.to("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,7 +1,7 @@
 """ZClip: clips a gradient norm that is an outlier against its own recent history (arXiv 2504.02507).
 
-Owns: the running mean and variance of one group's gradient norm and the rule that scales it. Knows nothing of models
-or optimizers; there is one ZClip per parameter group.
+Owns: the running mean and variance of one group's gradient norm and the rule that scales it. Knows nothing of
+models or optimizers; there is one ZClip per parameter group.
 """
 
 import math
@@ -30,10 +30,11 @@ class Clipping:
 
 @dataclass
 class ZClip:
-    """With z = (g - mean) / std, a norm with z > threshold becomes mean + threshold**2 / z * std (paper, section 3).
+    """With z = (g - mean) / std, a norm with z > threshold becomes mean + threshold**2 / z * std (paper,
+    section 3).
 
-    The farther out, the closer to the mean it lands. The statistics take in the clipped norm, so a spike does not
-    raise the bar for the next one. No clipping during the warm-up.
+    The farther out, the closer to the mean it lands. The statistics take in the clipped norm, so a spike does
+    not raise the bar for the next one. No clipping during the warm-up.
     """
 
     threshold: float = 2.5
@@ -42,7 +43,9 @@ class ZClip:
     _variance: float = 0.0
 
     def limit(self, norm: float) -> float:
-        """The norm that a gradient of `norm` may keep; updates the statistics. A norm that is not finite keeps 0."""
+        """The norm that a gradient of `norm` may keep; updates the statistics. A norm that is not finite
+        keeps 0.
+        """
         if not math.isfinite(norm):
             return 0.0
         if len(self._warmup) < WARMUP_STEPS:
