@@ -10,6 +10,7 @@ from safetensors.numpy import save_file
 
 from crma_adapters.errors import CrmaError, IncompatibleError, IntegrityError
 from crma_adapters.lora_files import check_lora
+from crma_adapters.verify import verify_plain
 
 if TYPE_CHECKING:
     from tests.adapters.conftest import Workshop
@@ -102,6 +103,19 @@ def test_tensors_that_are_no_lora(workshop: "Workshop", tensors: dict[str, Any],
     save_file(tensors, folder / "adapter_model.safetensors")
     with pytest.raises(IntegrityError, match=told):
         check_lora(folder)
+
+
+def test_what_peft_itself_writes(tmp_path: Path) -> None:
+    import peft
+    import torch
+
+    model = torch.nn.ModuleDict({"q_proj": torch.nn.Linear(8, 8), "k_proj": torch.nn.Linear(8, 8)})
+    config = peft.LoraConfig(
+        r=4, lora_alpha=16, target_modules=["q_proj", "k_proj"], rank_pattern={"k_proj": 2}
+    )
+    peft.get_peft_model(model, config).save_pretrained(tmp_path)
+    verify_plain(tmp_path, max_rank=4)
+    assert check_lora(tmp_path).ranks == {2, 4}
 
 
 @pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])

@@ -331,7 +331,7 @@ class TestKilled:
             [sys.executable, str(script), str(store.root), "15", *folders],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
         )
         assert done.returncode == 0, done.stderr
         assert re.fullmatch(r"\d+ of \d+\n", done.stdout)

@@ -1,0 +1,233 @@
+"""`crma-adapters` as a user runs it."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from crma_adapters.cli import main
+from crma_adapters.store import Store
+
+if TYPE_CHECKING:
+    from tests.adapters.conftest import Workshop
+
+Output = pytest.CaptureFixture[str]
+
+
+def run(store: Store, *arguments: str) -> int:
+    return main(["--adapters", str(store.root), *arguments])
+
+
+def backbone_of(store: Store) -> str:
+    backbone = store.live().backbone
+    assert backbone is not None
+    return backbone.version
+
+
+def test_list_is_a_table(store: Store, workshop: "Workshop", capsys: Output) -> None:
+    live = store.live()
+    other = store.add_adapter("medical", workshop.adapter(seed=2, backbone=backbone_of(store)))
+    workshop.adapter(rank=8).rename(store.root / "poetry")
+    assert run(store, "list") == 0
+    head, blank, titles, *rows = capsys.readouterr().out.splitlines()
+    assert head.startswith(
+        f"release 1 of {live.created}: base model tiny-model, backbone {backbone_of(store)}"
+    )
+    assert blank == "" and titles.split() == [
+        "DOMAIN",
+        "VERSION",
+        "BACKBONE",
+        "RANK",
+        "SIZE",
+        "HOLDOUT",
+        "LOSS",
+        "DRIFT",
+    ]
+    cells = [row.split() for row in rows]
+    assert [(row[0], *row[1:3]) for row in cells if row[0] == "*"] == [
+        ("*", "legal", live.adapters["legal"].part.version),
+        ("*", "medical", live.adapters["medical"].part.version),
+        ("*", "poetry", "plain"),
+    ]
+    assert cells[2] == [
+        "medical",
+        other.version,
+        backbone_of(store),
+        "4",
+        *cells[2][4:6],
+        "3.250",
+        "->",
+        "2.125",
+        "-",
+    ]
+    assert cells[3][4] == "8"
+
+
+def test_list_as_json(store: Store, capsys: Output) -> None:
+    assert run(store, "list", "--json") == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["release"] == json.loads((store.root / "releases" / "0001.json").read_text())
+    legal, medical = listed["adapters"]
+    assert (legal["domain"], medical["domain"]) == ("legal", "medical")
+    folder = store.adapter_dir("medical", medical["version"])
+    assert medical == {
+        "domain": "medical",
+        "version": store.live().adapters["medical"].part.version,
+        "backbone": backbone_of(store),
+        "rank": 4,
+        "size_bytes": sum(path.stat().st_size for path in folder.iterdir()),
+        "loss_base": 3.25,
+        "loss_after": 2.125,
+        "drift": None,
+        "live": True,
+    }
+
+
+def test_list_of_plain_adapters_alone(workshop: "Workshop", tmp_path: Path, capsys: Output) -> None:
+    store = Store(tmp_path / "store")
+    store.root.mkdir()
+    workshop.adapter().rename(store.root / "poetry")
+    assert run(store, "list") == 0
+    assert "no release, plain adapters alone" in capsys.readouterr().out
+    assert run(store, "verify") == 0
+    assert capsys.readouterr().out == "ok  plain adapter poetry\n"
+    assert run(store, "show", "poetry") == 0
+    assert "a plain PEFT LoRA without a card" in capsys.readouterr().out
+
+
+def test_show(store: Store, workshop: "Workshop", capsys: Output) -> None:
+    version = store.live().adapters["medical"].part.version
+    other = store.add_adapter("medical", workshop.adapter(seed=2)).version
+    assert run(store, "show", "medical") == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"medical@{version}, ") and ", live, in " in text
+    for expected in (
+        "rank 4, alpha 8, on q_proj",
+        "90 rows to train, 10 held out",
+        "wiki-é",
+        "MIT",
+        "12 steps",
+    ):
+        assert expected in text
+    assert "base 3.250, before 3.000, after 2.125" in text
+    assert run(store, "show", f"medical@{other}", "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["version"], shown["live"], shown["drift"]) == (other, False, None)
+    assert shown["card"]["training"]["tokens"] == 345
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("cooking", "cooking: not live and not in the store .*; expected one of: legal, medical"),
+        ("medical@000000000000", "medical@000000000000: not live .*; expected one of: medical@[0-9a-f]{12}$"),
+        ("medical@../../x", "medical@../../x: not live"),
+        ("medical@", "medical@: not live"),
+        ("../medical", "not live"),
+    ],
+)
+def test_show_of_what_is_not_there(store: Store, capsys: Output, name: str, told: str) -> None:
+    assert run(store, "show", name) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+    assert re.search(told, error.strip())
+
+
+def test_verify(store: Store, capsys: Output) -> None:
+    assert run(store, "verify") == 0
+    assert capsys.readouterr().out.startswith("ok  release 1: legal@")
+    assert run(store, "verify", "--max-rank", "2") == 2
+    assert "rank 4, the engine takes at most 2" in capsys.readouterr().err
+    (store.adapter_dir("legal", store.live().adapters["legal"].part.version) / "x.pkl").write_bytes(b"")
+    assert run(store, "verify", "1") == 2
+    assert "x.pkl: is a pickle by its name" in capsys.readouterr().err
+
+
+def test_verify_of_a_store_that_is_not_there(tmp_path: Path, capsys: Output) -> None:
+    for command in ("list", "verify"):
+        assert main([command, "--adapters", str(tmp_path / "absent")]) == 2
+        assert capsys.readouterr().err.startswith(
+            f"error: store {tmp_path}/absent is not a folder; make one with"
+        )
+    assert main(["list", "--adapters", str(tmp_path)]) == 2
+    assert "has no release.json; make one with `crma-train" in capsys.readouterr().err
+
+
+def test_publish_and_rollback(store: Store, workshop: "Workshop", capsys: Output) -> None:
+    folder = workshop.adapter("code", backbone=backbone_of(store))
+    router = workshop.router("code", "legal", "medical")
+    assert (
+        run(store, "publish", "--adapter", f"code={folder}", "--router", str(router), "--note", "code too")
+        == 0
+    )
+    assert capsys.readouterr().out.startswith("live: release 2: code@")
+    assert sorted(store.live().adapters) == ["code", "legal", "medical"] and store.live().note == "code too"
+    assert run(store, "rollback") == 0
+    assert capsys.readouterr().out.endswith("(rollback to release 1)\n")
+    assert sorted(store.live().adapters) == ["legal", "medical"] and store.live().number == 3
+    assert run(store, "rollback", "2") == 0
+    assert "code" in store.live().adapters
+
+
+def test_publish_a_backbone_with_measured_drift(store: Store, workshop: "Workshop", capsys: Output) -> None:
+    backbone = str(workshop.backbone(seed=2))
+    assert run(store, "publish", "--backbone", backbone) == 2
+    assert "records no drift under it" in capsys.readouterr().err
+    assert (
+        run(store, "publish", "--backbone", backbone, "--drift", "legal=0.01", "--drift", "medical=-0.5e-2")
+        == 0
+    )
+    assert store.live().adapters["medical"].drift == -0.005
+    capsys.readouterr()
+    assert run(store, "list") == 0
+    assert "+1.00%" in capsys.readouterr().out
+    assert run(store, "show", "medical") == 0
+    assert "drift         -0.50% under the live backbone" in capsys.readouterr().out
+
+
+def test_a_refused_publication_changes_nothing(store: Store, workshop: "Workshop", capsys: Output) -> None:
+    live, folder = store.live(), workshop.adapter(fingerprint="cd" * 32, backbone=backbone_of(store))
+    assert run(store, "publish", "--adapter", f"medical={folder}") == 2
+    assert "the release is for tiny-model" in capsys.readouterr().err
+    shutil.rmtree(folder)
+    assert run(store, "publish", "--adapter", f"medical={folder}") == 2
+    assert "is missing" in capsys.readouterr().err
+    assert run(store, "publish", "--adapter", f"a={folder}", "--adapter", f"a={folder}") == 2
+    assert "a name stands twice" in capsys.readouterr().err
+    assert run(store, "rollback") == 2
+    assert "there is none before it" in capsys.readouterr().err
+    assert store.live() == live
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["lists"],
+        ["list", "--unknown"],
+        ["publish", "--adapter", "medical"],
+        ["publish", "--adapter", "=folder"],
+        ["publish", "--drift", "medical=much"],
+        ["publish", "--drift", "medical=nan"],
+        ["rollback", "0"],
+        ["rollback", "latest"],
+        ["verify", "--max-rank", "-1"],
+    ],
+)
+def test_a_wrong_command_line_is_status_two(arguments: list[str], capsys: Output) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: crma-adapters" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["list", "show", "verify", "publish", "rollback"])
+def test_help_says_what_it_does(command: str, capsys: Output) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert caught.value.code == 0
+    out = capsys.readouterr().out
+    assert "--adapters DIR" in out and "the store (default: ./adapters)" in out
