@@ -25,6 +25,7 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="crma-adapters",
+        allow_abbrev=False,  # else `list --adapter x` would mean --adapters
         description="Look at a store of adapters, check it, publish to it, go back to an older release.",
         epilog="Errors are one line on stderr and exit status 2; the live release then stays as it was.",
     )
@@ -36,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     added = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def command(name: str, run: Command, summary: str) -> argparse.ArgumentParser:
-        it = added.add_parser(name, parents=[shared], help=summary, description=summary)
+        it = added.add_parser(name, parents=[shared], help=summary, description=summary, allow_abbrev=False)
         it.set_defaults(run=run)
         return it
 

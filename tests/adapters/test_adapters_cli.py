@@ -208,6 +208,7 @@ def test_a_refused_publication_changes_nothing(store: Store, workshop: "Workshop
         [],
         ["lists"],
         ["list", "--unknown"],
+        ["list", "--adapter", "folder"],
         ["publish", "--adapter", "medical"],
         ["publish", "--adapter", "=folder"],
         ["publish", "--drift", "medical=much"],
