@@ -32,10 +32,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _serve(adapters: Path, model: str | None, vllm_argv: list[str]) -> int:
-    _quiet()
     report(f"checking the store {adapters}")
     contents = open_contents(adapters, model)
     report(_summary(contents))
+    quieten()
     # Imported late: it takes seconds, and a broken store should be refused at once.
     from crma_server.plan import largest_rank, make_plan
     from crma_server.vllm_serve import Needs, parse_flags, serve
@@ -47,8 +47,10 @@ def _serve(adapters: Path, model: str | None, vllm_argv: list[str]) -> int:
         check_port(args.host, args.port)
     report("composing bundles")
     plan = make_plan(contents, args.served_model_name or [])
-    report("loading the router" if plan.router_dir else "no router in this release: 'auto' is the fallback")
-    plan = plan.with_router()
+    if plan.router is None:
+        report("no router in this release: 'auto' is always the fallback")
+    else:
+        plan.router.start()
     report(f"starting the engine with {contents.base.name} (about half a minute on a CPU)")
     serve(args, plan)
     return 0
@@ -96,8 +98,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _quiet() -> None:
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+def quieten() -> None:
+    """Keep what vLLM and torch say, in every process they start, from drowning our own lines; errors stay."""
+    if "VLLM_LOGGING_LEVEL" not in os.environ:
+        os.environ["VLLM_LOGGING_LEVEL"] = "ERROR"
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+        os.environ.setdefault("PYTHONWARNINGS", "ignore")
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 def _summary(contents: Contents) -> str:

@@ -25,6 +25,9 @@ class Metrics:
             "crma_routing_decisions", "Router decisions by domain ('none': out of domain or unsure).",
             ["domain", "path"], registry=registry,
         )  # fmt: skip
+        self._fallbacks = Counter(
+            "crma_fallbacks", "Requests no adapter was found for, by cause.", ["cause"], registry=registry
+        )
         self._router_seconds = Histogram(
             "crma_router_seconds", "Time the router took for one decision, embedding included.",
             buckets=_ROUTER_SECONDS, registry=registry,
@@ -48,6 +51,9 @@ class Metrics:
 
     def count_request(self, adapter: str, path: str) -> None:
         self._requests.labels(adapter, path).inc()
+
+    def count_fallback(self, cause: str) -> None:
+        self._fallbacks.labels(cause).inc()
 
     def observe_decision(self, decision: RoutingDecision, seconds: float) -> None:
         self._decisions.labels(decision.domain or "none", decision.path).inc()

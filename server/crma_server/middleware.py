@@ -56,12 +56,13 @@ class RoutingMiddleware:
         kind = _kind(scope)
         if kind is None:
             return await self._app(scope, receive, send)
-        body = await _read_body(receive, self._max_body_bytes)
-        if body is None:
-            limit = f"{self._max_body_bytes} bytes"
-            return await send_error(
-                send, 413, "RequestTooLarge", f"the body is larger than {limit}: send less"
-            )
+        try:
+            body = await _read_body(receive, self._max_body_bytes)
+        except _BodyTooLargeError:
+            message = f"the body is larger than {self._max_body_bytes} bytes: send less"
+            return await send_error(send, 413, "RequestTooLarge", message)
+        if body is None:  # nobody is left to answer
+            return None
         document = _parse(body)
         if document is None:  # not a request at all: vLLM's own validation says what is wrong
             return await self._app(scope, _replay(body, receive), send)
@@ -113,12 +114,12 @@ def _parse(body: bytes) -> dict[str, Any] | None:
     return document
 
 
-class _BodyTooLarge(Exception):
+class _BodyTooLargeError(Exception):
     pass
 
 
 async def _read_body(receive: Receive, limit_bytes: int) -> bytes | None:
-    """The whole body, or None when the client left before sending it. Raises `_BodyTooLarge`."""
+    """The whole body, or None when the client left before sending it. Raises `_BodyTooLargeError`."""
     chunks: list[bytes] = []
     size_bytes = 0
     more = True
@@ -129,7 +130,7 @@ async def _read_body(receive: Receive, limit_bytes: int) -> bytes | None:
         chunks.append(message.get("body", b""))
         size_bytes += len(chunks[-1])
         if size_bytes > limit_bytes:
-            raise _BodyTooLarge
+            raise _BodyTooLargeError
         more = message.get("more_body", False)
     return b"".join(chunks)
 

@@ -9,14 +9,19 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from crma_router.policy import RoutingDecision
-from crma_router.router import Router
-from crma_server.catalog import Catalog, Entry, Target
+from crma_server.catalog import Catalog, Target
 from crma_server.metrics import Metrics
 
 Path = Literal["routed", "explicit", "fallback"]
+
+
+class TextRouter(Protocol):
+    """Decides which domain a text belongs to; called from one thread at a time."""
+
+    def route(self, text: str) -> RoutingDecision: ...
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Live:
     """What requests are answered from: replaced as a whole, so that no request sees half of a change."""
 
     catalog: Catalog
-    router: Router | None
+    router: TextRouter | None
     release: int | None
 
 
@@ -65,23 +70,22 @@ class Selector:
         return choice
 
     def _route(self, live: Live, text: Callable[[], str], crma: bool) -> Choice:
-        def fallback(reason: str, decision: RoutingDecision | None = None) -> Choice:
+        def fallback(cause: str, reason: str, decision: RoutingDecision | None = None) -> Choice:
+            self._metrics.count_fallback(cause)
             return Choice(live.catalog.fallback.target(crma=crma), "fallback", reason, decision, live.release)
 
         if live.router is None:
-            return fallback("the release has no router")
-        if not (words := text()).strip():
-            return fallback("no text to route by")
-        decision = self._decide(live.router, words)
-        entry: Entry | None = live.catalog.entry(decision.domain) if decision.domain else None
+            return fallback("no router", "the release has no router")
+        decision = self._decide(live.router, text())
         if decision.domain is None:
-            return fallback(decision.reason, decision)
+            return fallback(decision.cause, decision.reason, decision)
+        entry = live.catalog.entry(decision.domain)
         if entry is None:
-            return fallback(f"no adapter serves the domain {decision.domain!r}", decision)
+            return fallback("no adapter", f"no adapter serves the domain {decision.domain!r}", decision)
         return Choice(entry.target(crma=crma), "routed", decision.reason, decision, live.release)
 
-    def _decide(self, router: Router, words: str) -> RoutingDecision:
+    def _decide(self, router: TextRouter, text: str) -> RoutingDecision:
         start_s = time.perf_counter()
-        decision = router.route(words)
+        decision = router.route(text)
         self._metrics.observe_decision(decision, time.perf_counter() - start_s)
         return decision

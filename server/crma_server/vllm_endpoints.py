@@ -52,7 +52,7 @@ class CrmaEndpoints:
         plan = getattr(app.state.args, "crma", None)
         if plan is None:
             return
-        self._parts = parts = _make_parts(plan.with_router())
+        self._parts = parts = _make_parts(plan)
         # Appended, and so innermost: behind vLLM's authentication, request ids and CORS.
         app.user_middleware.append(Middleware(RoutingMiddleware, selector=parts.selector))
 
@@ -74,11 +74,12 @@ class CrmaEndpoints:
 
 
 def _make_parts(plan: ServePlan) -> _Parts:
+    router = plan.router.result() if plan.router else None
     metrics = Metrics()
     if plan.release is not None:
         metrics.set_release(plan.release)
     number = plan.release.number if plan.release else None
-    return _Parts(plan, metrics, Selector(Live(plan.catalog, plan.router, number), metrics))
+    return _Parts(plan, metrics, Selector(Live(plan.catalog, router, number), metrics))
 
 
 async def _load_bundles(models: Any, engine_client: Any, parts: _Parts, *, resident: int) -> None:

@@ -94,6 +94,7 @@ def _defaults(needs: Needs) -> dict[str, Any]:
         "max_cpu_loras": max(slots, resident),
         "max_lora_rank": next(rank for rank in LORA_RANKS if rank >= needs.rank),
         "uvicorn_log_level": "warning",
+        "use_tqdm_on_load": False,
     }
     if current_platform.is_cpu():
         defaults["max_model_len"] = min(CPU_MAX_MODEL_LEN, _context_length(needs.base))

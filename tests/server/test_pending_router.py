@@ -1,0 +1,31 @@
+import pickle
+from pathlib import Path
+
+import pytest
+
+from crma_adapters.errors import RouterError
+from crma_router.router import Router
+from crma_server.pending_router import PendingRouter
+
+
+def test_it_loads_once(small_router: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loads: list[Path] = []
+    real = Router.load
+    monkeypatch.setattr(Router, "load", lambda folder: (loads.append(folder), real(folder))[1])
+    pending = PendingRouter(small_router)
+    pending.start()
+    assert pending.result() is pending.result()
+    assert loads == [small_router]
+    assert pending.result().route("How do doctors treat diabetes?").domain == "medical"
+
+
+def test_it_travels_without_what_it_has_loaded(small_router: Path) -> None:
+    pending = PendingRouter(small_router)
+    pending.start()
+    travelled = pickle.loads(pickle.dumps(pending))  # noqa: S301
+    assert travelled.result().domains == pending.result().domains
+
+
+def test_a_broken_router_says_so(tmp_path: Path) -> None:
+    with pytest.raises(RouterError):
+        PendingRouter(tmp_path).result()

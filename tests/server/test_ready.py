@@ -1,0 +1,39 @@
+import json
+import shlex
+
+from crma_router.policy import RoutingDecision
+from crma_server.catalog import Catalog, adapter_entry, backbone_entry
+from crma_server.ready import example, ready_message
+from crma_server.selection import Live
+
+CRMA = "a0afad0b46d1"
+
+
+class KnowsLaw:
+    def route(self, text: str) -> RoutingDecision:
+        domain = "legal" if "contract" in text else None
+        return RoutingDecision(domain, 0.9, "routed" if domain else "fallback", "", {}, 0, 1)
+
+
+def live(*domains: str, router: KnowsLaw | None) -> Live:
+    adapters = {name: adapter_entry(name, "0" * 12, CRMA) for name in domains}
+    return Live(Catalog(adapters, backbone_entry(CRMA)), router, 1)
+
+
+def test_the_example_is_one_the_router_sends_to_an_adapter() -> None:
+    question, adapter = example(live("legal", router=KnowsLaw()))
+    assert ("contract" in question, adapter) == (True, "legal")
+
+
+def test_without_such_a_question_the_fallback_is_promised() -> None:
+    assert example(live("cooking", router=KnowsLaw()))[1] == "backbone"
+    assert example(live("legal", router=None))[1] == "backbone"
+
+
+def test_the_curl_can_be_pasted_into_a_shell() -> None:
+    message = ready_message("http://127.0.0.1:8000", live("legal", router=KnowsLaw()))
+    assert message.startswith("crma ready on http://127.0.0.1:8000\n")
+    command = shlex.split(message[message.index("curl") :])
+    assert command[0] == "curl"
+    assert "http://127.0.0.1:8000/v1/chat/completions" in command
+    assert json.loads(command[command.index("-d") + 1])["model"] == "auto"
