@@ -188,7 +188,7 @@ class Server:
         return "".join(self.said)
 
 
-def start_server(adapters: Path, *flags: str, ready_timeout_s: float = 240) -> Server:
+def start_server(adapters: Path, *flags: str, ready_timeout_s: float = 600) -> Server:
     """Start `crma-serve` on a free port and wait until it says that it is ready."""
     port = free_port()
     process = subprocess.Popen(

@@ -93,14 +93,17 @@ def test_a_base_model_that_does_not_exist(refused: Callable[..., str], small_sto
     )
 
 
+@pytest.mark.engine
 def test_an_unknown_flag(refused: Callable[..., str], small_store: Path) -> None:
     assert "unrecognized arguments: --no-such-flag" in refused("--adapters", small_store, "--no-such-flag")
 
 
+@pytest.mark.engine
 def test_a_rank_below_the_stores(refused: Callable[..., str], small_store: Path) -> None:
     assert "--max-lora-rank 1" in refused("--adapters", small_store, "--max-lora-rank", "1")
 
 
+@pytest.mark.engine
 def test_a_port_in_use(refused: Callable[..., str], small_store: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
