@@ -61,7 +61,7 @@ def journals(table: dict[str, list[dict[str, object]]]) -> list[Entry]:
         plain = (
             re.fullmatch(r"[A-Za-z'&,. -]+", name) and 2 <= len(name.split()) <= 8 and _OF_LAW.search(name)
         )
-        if plain and abbreviation.count(".") >= 2 and name != abbreviation:
+        if plain and abbreviation.count(".") >= 2 and "(" not in abbreviation and name != abbreviation:
             found.append(
                 _cited("journal_name", abbreviation, name, REPORTERS.source, f"journal:{abbreviation}")
             )

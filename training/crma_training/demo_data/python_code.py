@@ -21,7 +21,7 @@ _IMPERATIVE = re.compile(
     r"Swap|Pop|Push|Update|Clear|Release|Acquire|Register|Evaluate|Execute|Flush|Shuffle|Choose|Truncate|Receive|"
     r"Connect|Bind|Iterate|Construct|Increment|Schedule|Cancel|Block|Unpack|Pack|Locate|Enable|Disable)\b"
 )
-_MARKUP = re.compile(r">>>|::|\[,|--|\* |\|")
+_MARKUP = re.compile(r">>>|``|!|::|\[,|--|\* |\|")
 _SIGNATURE = re.compile(r"->|^\s*[\w.]+\(.*\)\s*(--|:)?\s*$")
 
 

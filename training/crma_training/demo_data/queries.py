@@ -18,15 +18,14 @@ from crma_training.demo_data.topics import read_topics
 
 _JAR = "pyserini/resources/jars/anserini-0.21.0-fatjar.jar"
 _TOPICS = "topics-and-qrels/topics.beir-v1.0.0-{}.test.tsv.gz"
-# Sets that are a domain's as a whole.
-_WHOLE = {
-    "medical": ("trec-covid",),
-    "financial": ("fiqa",),
-    "code": ("cqadupstack-programmers", "cqadupstack-unix"),
+# Sets that are a domain's, whole or where a query names something of it: bioasq and nfcorpus are of molecular
+# biology and groceries too, the exchanges for programmers and physicists of careers and books.
+_WHOLE = {"medical": ("trec-covid",), "financial": ("fiqa",), "code": ("cqadupstack-unix",)}
+_WHERE_NAMED = {
+    "medical": ("bioasq", "nfcorpus"),
+    "code": ("cqadupstack-programmers",),
     "science": ("cqadupstack-physics",),
 }
-# Of molecular biology and of health: only what names something of health is medical rather than science.
-_BIOMEDICAL = ("bioasq", "nfcorpus")
 _GENERAL = ("quora", "nq")
 _CHATS = ("greetings", "conversations", "emotion", "food", "gossip", "sports", "botprofile")
 
@@ -51,24 +50,19 @@ def read_queries(archives: Archives, sizes: RouterSizes) -> dict[str, RouterQuer
     """Queries by domain, and those of none under `out_of_domain`."""
     topics = read_topics()
     with archives.nested(QUERIES, _JAR) as jar:
-        names = [name for group in [*_WHOLE.values(), _BIOMEDICAL, _GENERAL] for name in group]
-        sets = {
-            name: [query for query in _beir(jar, name) if not topics.unfit(query.question)] for name in names
-        }
+        names = {name for group in [*_WHOLE.values(), *_WHERE_NAMED.values(), _GENERAL] for name in group}
+        read = {name: _beir(jar, name) for name in sorted(names)}
+    sets = {name: [query for query in read[name] if not topics.unfit(query.question)] for name in read}
+    general = [query for name in _GENERAL for query in sets[name]]
     found: dict[str, RouterQueries] = {}
     for domain in topics.strong:
         queries = [query for name in _WHOLE.get(domain, ()) for query in sets[name]]
-        if domain == "medical":
-            queries += [
-                query for name in _BIOMEDICAL for query in sets[name] if topics.biomedical(query.question)
-            ]
-        queries += [
-            query for name in _GENERAL for query in sets[name] if topics.speaks_of(query.question) == domain
-        ]
+        named = [query for name in _WHERE_NAMED.get(domain, ()) for query in sets[name]]
+        queries += [query for query in named if topics.touches(domain, query.question)]
+        queries += [query for query in general if topics.speaks_of(query.question) == domain]
         found[domain] = halves(queries, sizes.domain, domain)
-    general = [query for query in sets["nq"] if not topics.mentions(query.question)]
-    general += [query for query in sets["quora"] if topics.everyday(query.question)]
     talk = [query for name in _CHATS for query in _chat(archives, name) if not topics.unfit(query.question)]
+    general = [query for query in general if topics.everyday(query.question)]
     found["out_of_domain"] = _out_of_domain(general, [*talk, *small_talk()], sizes.out_of_domain)
     return found
 

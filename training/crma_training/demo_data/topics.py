@@ -19,7 +19,7 @@ class Topics:
 
     strong: dict[str, re.Pattern[str]]
     any_domain: re.Pattern[str]
-    health: re.Pattern[str]
+    touching: dict[str, re.Pattern[str]]
     everyday_life: re.Pattern[str]
     show: re.Pattern[str]
     not_for_a_demo: re.Pattern[str]
@@ -39,9 +39,9 @@ class Topics:
         """Whether `query` is about everyday life and touches none of the domains."""
         return self.everyday_life.search(query) is not None and not self.mentions(query)
 
-    def biomedical(self, query: str) -> bool:
-        """Whether `query` is about health rather than molecular biology alone."""
-        return self.health.search(query) is not None
+    def touches(self, domain: str, query: str) -> bool:
+        """Whether any word of `domain`, strong or weak, stands in `query`."""
+        return self.touching[domain].search(query) is not None
 
     def unfit(self, query: str) -> bool:
         """Whether `query` is one that no demo should carry."""
@@ -56,7 +56,7 @@ def read_topics() -> Topics:
     return Topics(
         strong={domain: _pattern(words) for domain, words in strong.items()},
         any_domain=_pattern(word for group in (strong, wide) for words in group.values() for word in words),
-        health=_pattern([*strong["medical"], *wide["medical"]]),
+        touching={domain: _pattern([*strong[domain], *wide[domain]]) for domain in strong},
         everyday_life=_pattern(table["everyday"]),
         show=_pattern(table["show"]),
         not_for_a_demo=_pattern(table["unfit"]),
