@@ -28,9 +28,8 @@ class CrmaBlock(nn.Module):
         super().__init__()
         self.config = config
         self.write = nn.Parameter(directions.float().clone())
-        self.register_parameter(
-            "read", None if config.mode == "nonexpansive" else nn.Parameter(directions.float().mT.clone())
-        )
+        read = directions.float().mT.clone(memory_format=torch.contiguous_format)
+        self.register_parameter("read", None if config.mode == "nonexpansive" else nn.Parameter(read))
         device = directions.device
         self.logits = nn.Parameter(
             _initial_logits(config).to(device), requires_grad=config.mode != "identity"

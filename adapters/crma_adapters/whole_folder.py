@@ -20,10 +20,10 @@ def write_folder(target: Path, files: Mapping[str, bytes]) -> None:
     if _holds(target, files):
         return
     _check_replaceable(target, files)
-    make_folder_durably(target.parent)
     temporary = temporary_path(target.parent)
-    temporary.mkdir()
     try:
+        make_folder_durably(target.parent)
+        temporary.mkdir()
         for name, content in files.items():
             write_durably(temporary, temporary / name, content)
         move_folder_durably(target.parent, temporary, target)
