@@ -1,10 +1,11 @@
-"""Runs one vLLM engine and prints what it answered. A process of its own: an engine never gives everything back.
+"""Runs one vLLM engine and writes what it answered. Its own process: an engine never gives everything back.
 
     python engine_run.py JOB.json ANSWERS.json
 
-JOB: {"engine": {keyword arguments of vllm.LLM}, "batches": [[{"prompt": [token ids], "adapter": path or null}]],
-"max_tokens": n, "prompt_logprobs": bool}. ANSWERS: for each batch, for each request, {"tokens": [ids],
-"logprobs": [{id: log-probability of the most likely ids}], "prompt_logprobs": [the prompt's own, from the second]}.
+JOB: {"engine": {keyword arguments of vllm.LLM}, "max_tokens": n, "prompt_logprobs": bool,
+"batches": [[{"prompt": [token ids], "adapter": path or null}]]}.
+ANSWERS, for each request of each batch: {"tokens": [ids], "logprobs": [{id: log-probability}, likeliest ids],
+"prompt_logprobs": [log-probability of each prompt token after the first]}.
 """
 
 import json
@@ -16,6 +17,7 @@ from typing import Any
 
 os.environ.update(
     HF_HUB_OFFLINE="1",
+    OMP_NUM_THREADS="1",  # small models gain little from more, and lose much where cores are shared
     VLLM_CPU_KVCACHE_SPACE="1",
     VLLM_ENABLE_V1_MULTIPROCESSING="0",
     VLLM_LOGGING_LEVEL=os.environ.get("VLLM_LOGGING_LEVEL", "WARNING"),
