@@ -17,14 +17,7 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import (
-    AutoModelForCausalLM,
-    Gemma2Config,
-    LlamaConfig,
-    MistralConfig,
-    Qwen2Config,
-    Qwen3Config,
-)
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from crma_adapters.attach import attach
 from crma_adapters.backbone import save_backbone
@@ -52,12 +45,12 @@ SIZES: dict[str, Any] = {
     "max_position_embeddings": 256,
 }
 # Small, but with what sets each family apart: biases, head norms, a window shorter than the text.
-TINY = {
-    "llama": LlamaConfig(**SIZES),
-    "mistral": MistralConfig(**SIZES, head_dim=64, sliding_window=None),
-    "qwen2": Qwen2Config(**SIZES),
-    "qwen3": Qwen3Config(**SIZES, head_dim=64),
-    "gemma2": Gemma2Config(**SIZES, head_dim=64, query_pre_attn_scalar=64, sliding_window=16),
+TINY: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "mistral": {"head_dim": 64, "sliding_window": None},
+    "qwen2": {},
+    "qwen3": {"head_dim": 64},
+    "gemma2": {"head_dim": 64, "query_pre_attn_scalar": 64, "sliding_window": 16},
 }
 
 
@@ -89,7 +82,7 @@ class Trained:
 def tiny_model(family: str, folder: Path) -> Path:
     """A random model of the family, its weights large enough that its predictions are far from uniform."""
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(TINY[family])
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **SIZES, **TINY[family]))
     for name, parameter in model.named_parameters():
         if "norm" not in name:
             torch.nn.init.normal_(parameter, std=0.08)
