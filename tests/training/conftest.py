@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from crma_adapters.release import Release
 from crma_training.config import TrainConfig
-from crma_training.sequence import Job
+from crma_training.sequence import Job, train_sequence
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -31,6 +32,7 @@ def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny-llama")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     specials = ["<|im_start|>", "<|im_end|>"]
     trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=specials, initial_alphabet=alphabet)
@@ -104,3 +106,13 @@ def make_job(base_model: Path, data_folder: Path, tmp_path: Path) -> Callable[..
         return Job(config=TrainConfig(**{**defaults, **changes}), **job)
 
     return make
+
+
+@pytest.fixture
+def train(make_job: Callable[..., Job]) -> Callable[..., Release]:
+    """Runs a job on the tiny model, without a word."""
+
+    def run(**changes: Any) -> Release:
+        return train_sequence(make_job(**changes), say=lambda _line: None)
+
+    return run

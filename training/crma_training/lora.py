@@ -50,7 +50,9 @@ class DomainLora:
     @classmethod
     def saved(cls, model: Any, directory: Path) -> "DomainLora":
         """One that `save` wrote."""
-        lora = cls(model, LoraConfig.from_pretrained(str(directory)))
+        settings = LoraConfig.from_pretrained(str(directory))
+        settings.base_model_name_or_path = None  # else PEFT warns that the base model's folder is another one
+        lora = cls(model, settings)
         lora.load(directory)
         return lora
 

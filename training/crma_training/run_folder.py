@@ -40,7 +40,7 @@ class RunFolder:
         try:
             self._claim(identity)
         except BaseException:
-            self._lock.close()
+            self.close()
             raise
 
     def finished(self, stage: str) -> Path | None:
@@ -82,6 +82,10 @@ class RunFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets another process use the folder."""
         self._lock.close()
 
     def _claim(self, identity: dict[str, Any]) -> None:

@@ -1,0 +1,29 @@
+"""Hyperparameters: bounds, choices, digest."""
+
+import pytest
+
+from crma_adapters.errors import ConfigError
+from crma_training.config import TrainConfig, digest
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rank": 0}, "--rank is 0; give a value that is at least 1"),
+        ({"steps": -1}, "--steps is -1"),
+        ({"alpha_learning_rate": 0.0}, "--alpha-learning-rate is 0.0; give a value that is above 0"),
+        ({"warmup": 1.0}, r"--warmup is 1.0; give a value that is in \[0, 1\)"),
+        ({"mode": "loose"}, "--mode is 'loose'; give a value that is one of residual, nonexpansive"),
+        ({"dtype": "int8"}, "--dtype is 'int8'; give a value that is one of float32, bfloat16"),
+        ({"target_modules": ()}, "--target-modules is ()"),
+        ({"learning_rate": float("nan")}, "--learning-rate is nan"),
+    ],
+)
+def test_an_impossible_value_is_refused_by_its_flag(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message.replace("()", r"\(\)")):
+        TrainConfig(**changes)  # type: ignore[arg-type]
+
+
+def test_the_digest_depends_on_values_and_not_on_their_order() -> None:
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    assert digest(TrainConfig().to_json()) != digest(TrainConfig(seed=1).to_json())

@@ -1,0 +1,35 @@
+"""The router of a release."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from crma_adapters.errors import RouterError
+from crma_adapters.release import Release
+from crma_router.router import Router
+
+Train = Callable[..., Release]
+WriteRows = Callable[..., Path]
+
+
+def test_the_router_knows_every_domain_of_the_release_and_small_talk(train: Train, tmp_path: Path) -> None:
+    release = train(domains=("code", "medical", "legal"), router=True, steps=1)
+    assert release.router is not None
+    router = Router.load(tmp_path / "store" / "router" / release.router.version)
+    assert router.domains == ("code", "legal", "medical")
+    assert router.route("Tell me about a fever").domain == "medical"
+    assert router.route("hello").domain is None
+    wider = train(domains=("financial",), router=True, steps=1, run=tmp_path / "run2")
+    assert wider.router is not None
+    wider_router = Router.load(tmp_path / "store" / "router" / wider.router.version)
+    assert wider_router.domains == ("code", "financial", "legal", "medical")
+
+
+def test_what_the_router_refuses_is_known_before_training(
+    train: Train, tmp_path: Path, write_rows: WriteRows
+) -> None:
+    write_rows("cooking.jsonl", [{"question": f"{word}?", "answer": "a"} for word in ("boil", "fry", "bake")])
+    with pytest.raises(RouterError, match="domain 'cooking' has 2 distinct questions"):
+        train(domains=("code", "cooking"), router=True)
+    assert not (tmp_path / "run" / "code").exists()

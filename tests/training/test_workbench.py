@@ -1,0 +1,45 @@
+"""The base model at work: frozen, fingerprinted, refused without a chat template."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from crma_adapters.base_model import resolve_base_model
+from crma_adapters.errors import BaseModelError
+from crma_training.config import TrainConfig
+from crma_training.dataset import load_dataset
+from crma_training.workbench import load_workbench
+
+
+def test_no_parameter_of_the_base_learns(base_model: Path) -> None:
+    bench = load_workbench(resolve_base_model(str(base_model)), TrainConfig())
+    assert not any(parameter.requires_grad for parameter in bench.model.parameters())
+    assert bench.model.dtype == torch.float32
+
+
+def test_the_digest_sees_one_changed_bit(base_model: Path) -> None:
+    bench = load_workbench(resolve_base_model(str(base_model)), TrainConfig())
+    before = bench.weights_digest()
+    assert bench.weights_digest() == before
+    weight = bench.model.model.layers[1].mlp.up_proj.weight.data
+    weight[3, 5] = torch.nextafter(weight[3, 5], torch.tensor(9.0))
+    assert bench.weights_digest() != before
+
+
+def test_a_task_counts_its_cut_answers(base_model: Path, data_folder: Path) -> None:
+    domain = load_dataset(data_folder, ["code"]).domains[0]
+    bench = load_workbench(resolve_base_model(str(base_model)), TrainConfig())
+    task = bench.task(domain)
+    assert (len(task.train), len(task.holdout), task.cut) == (20, 4, 0)
+    lengths = sorted(len(example.token_ids) for example in task.train)
+    shorter = load_workbench(resolve_base_model(str(base_model)), TrainConfig(max_length=lengths[-1] - 1))
+    assert shorter.task(domain).cut == lengths.count(lengths[-1])
+
+
+def test_a_tokenizer_without_chat_template_is_refused(base_model: Path, tmp_path: Path) -> None:
+    shutil.copytree(base_model, tmp_path / "plain")
+    (tmp_path / "plain" / "chat_template.jinja").unlink()
+    with pytest.raises(BaseModelError, match="plain: its tokenizer has no chat template"):
+        load_workbench(resolve_base_model(str(tmp_path / "plain")), TrainConfig())
