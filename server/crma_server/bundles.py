@@ -41,7 +41,6 @@ def make_bundle(
     digest = bundle_digest(lora.part.files if lora else None, backbone.part.files if backbone else None)
     path = cache_dir("bundles", digest)
     if not path.is_dir():
-        path.parent.mkdir(parents=True, exist_ok=True)
         compose_bundle(
             lora=lora.path if lora else None, backbone=backbone.path if backbone else None, out=path
         )
@@ -62,7 +61,8 @@ def lora_id(digest: str, taken: Container[int]) -> int:
     """
     attempt = 0
     while True:
-        found = int(hashlib.sha256(f"{digest}/{attempt}".encode()).hexdigest()[:8], 16) & 0x7FFFFFFF
-        if found and found not in taken:
+        drawn = hashlib.sha256(f"{digest}/{attempt}".encode()).hexdigest()
+        found = 1 + int(drawn, 16) % (2**31 - 1)
+        if found not in taken:
             return found
         attempt += 1

@@ -69,6 +69,8 @@ class CrmaEndpoints:
         # vLLM answers base requests under the first of these names. The served names route, so one stays.
         models.base_model_paths[:] = [BaseModelPath(name=BASE, model_path=args.model)]
         await _load_bundles(models, engine_client, self._parts, resident=args.max_cpu_loras)
+        if engine_client.vllm_config.parallel_config._api_process_rank > 0:
+            return  # one of several API servers: the first speaks for all
         # The state keeps the task alive.
         state.crma_announcement = asyncio.create_task(_announce(state, args, self._parts.selector.live))
 

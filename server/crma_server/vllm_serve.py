@@ -73,12 +73,13 @@ def serve(args: Namespace, plan: ServePlan) -> None:
 def allow_plugin() -> None:
     """Let vLLM load our endpoints: it loads only endpoint plugins named in VLLM_PLUGINS.
 
-    Naming one would shut out every other plugin, so all installed ones are named with it.
+    Naming one shuts out every plugin not named, of any kind, so all it would have loaded are named with it.
     """
-    if envs.VLLM_PLUGINS is not None:
-        names = list(envs.VLLM_PLUGINS)
-    else:
-        names = [point.name for point in importlib.metadata.entry_points(group="vllm.general_plugins")]
+    names = envs.VLLM_PLUGINS
+    if names is None:
+        points = importlib.metadata.entry_points()
+        groups = [g for g in points.groups if g.startswith("vllm.") and g != "vllm.endpoint_plugins"]
+        names = [point.name for group in groups for point in points.select(group=group)]
     os.environ["VLLM_PLUGINS"] = ",".join(dict.fromkeys([*names, PLUGIN]))
 
 
@@ -110,6 +111,16 @@ def _check(args: Namespace, needs: Needs) -> None:
         raise ConfigError(
             f"--max-lora-rank {args.max_lora_rank} is below the store's largest rank {needs.rank}: expected "
             "at least that; raise or remove the flag"
+        )
+    if args.lora_modules:
+        raise ConfigError(
+            "--lora-modules would serve adapters beside the store: expected every adapter in it; put the "
+            "folder into the store instead"
+        )
+    if envs.VLLM_ALLOW_RUNTIME_LORA_UPDATING:
+        raise ConfigError(
+            "VLLM_ALLOW_RUNTIME_LORA_UPDATING lets clients load any folder of this machine: expected "
+            "adapters from the store alone; unset it"
         )
     if args.grpc or envs.VLLM_USE_RUST_FRONTEND:
         raise ConfigError(

@@ -188,7 +188,7 @@ class Server:
         return "".join(self.said)
 
 
-def start_server(adapters: Path, *flags: str, ready_timeout_s: float = 600) -> Server:
+def start_server(adapters: Path, cache: Path, *flags: str, ready_timeout_s: float = 600) -> Server:
     """Start `crma-serve` on a free port and wait until it says that it is ready."""
     port = free_port()
     process = subprocess.Popen(
@@ -196,7 +196,7 @@ def start_server(adapters: Path, *flags: str, ready_timeout_s: float = 600) -> S
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"},
+        env=os.environ | {"CRMA_CACHE": str(cache), "HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"},
     )
     server = Server(f"http://127.0.0.1:{port}", process)
     ready = threading.Event()
@@ -233,20 +233,28 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def server(small_store: Path) -> Iterator[Server]:
+def own_cache(tmp_path_factory: pytest.TempPathFactory, base_model: BaseModel) -> Path:
+    """A cache for the tests' own bundles that shares the converted base models."""
+    cache = tmp_path_factory.mktemp("cache")
+    (cache / "models").symlink_to(base_model.path.parent)
+    return cache
+
+
+@pytest.fixture(scope="session")
+def server(small_store: Path, own_cache: Path) -> Iterator[Server]:
     """One server on the small store for all tests that need one."""
-    running = start_server(small_store)
+    running = start_server(small_store, own_cache)
     yield running
     stop_server(running)
 
 
 @pytest.fixture(scope="session")
-def serve() -> Iterator[Callable[..., Server]]:
+def serve(own_cache: Path) -> Iterator[Callable[..., Server]]:
     """Start further servers; they stop when the tests end."""
     running: list[Server] = []
 
     def start(adapters: Path, *flags: str) -> Server:
-        running.append(start_server(adapters, *flags))
+        running.append(start_server(adapters, own_cache, *flags))
         return running[-1]
 
     yield start

@@ -118,3 +118,8 @@ def test_help_shows_ours_and_points_at_vllms(crma_serve: tuple[str, ...]) -> Non
     assert done.returncode == 0
     assert "--adapters DIR" in done.stdout
     assert "vllm serve --help" in done.stdout
+
+
+@pytest.mark.engine
+def test_adapters_from_elsewhere(refused: Callable[..., str], small_store: Path) -> None:
+    assert "--lora-modules" in refused("--adapters", small_store, "--lora-modules", "x=/tmp")

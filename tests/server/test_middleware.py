@@ -362,7 +362,7 @@ def test_a_client_that_leaves_is_heard_by_the_application(selector: Selector) ->
         heard.extend([await receive(), await receive()])
 
     async def run() -> None:
-        incoming = [
+        incoming: list[Message] = [
             {"type": "http.request", "body": json.dumps(question("auto")).encode()},
             {"type": "http.disconnect"},
         ]
@@ -384,7 +384,7 @@ def test_a_client_that_leaves_while_sending_is_not_answered(selector: Selector) 
     application = Application()
 
     async def run() -> None:
-        incoming = [
+        incoming: list[Message] = [
             {"type": "http.request", "body": b'{"model":"auto"}', "more_body": True},
             {"type": "http.disconnect"},
         ]

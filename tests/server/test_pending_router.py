@@ -11,7 +11,12 @@ from crma_server.pending_router import PendingRouter
 def test_it_loads_once(small_router: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loads: list[Path] = []
     real = Router.load
-    monkeypatch.setattr(Router, "load", lambda folder: (loads.append(folder), real(folder))[1])
+
+    def load(folder: Path) -> Router:
+        loads.append(folder)
+        return real(folder)
+
+    monkeypatch.setattr(Router, "load", load)
     pending = PendingRouter(small_router)
     pending.start()
     assert pending.result() is pending.result()

@@ -11,11 +11,8 @@ from crma_server.plan import largest_rank, make_plan
 
 
 @pytest.fixture(autouse=True)
-def cache_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base_model: BaseModel) -> None:
-    """Bundles go to a folder of their own; the base model stays where it is."""
-    (tmp_path / "cache" / "models").mkdir(parents=True)
-    (tmp_path / "cache" / "models" / base_model.name).symlink_to(base_model.path)
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+def bundles_elsewhere(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(own_cache))
 
 
 def test_a_store_becomes_names_and_bundles(small_store: Path) -> None:
