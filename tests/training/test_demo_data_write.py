@@ -60,3 +60,10 @@ def test_a_file_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="is a file"):
         write(small_data("Yen"), target)
+
+
+def test_a_path_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+
+    with pytest.raises(DataError, match=r"cannot write .*/file/demo: "):
+        write(small_data("Yen"), tmp_path / "file" / "demo")

@@ -4,7 +4,7 @@ Owns: the folder's layout. Does not know how rows are made.
 """
 
 import json
-import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -47,14 +47,19 @@ def check_target(target: Path) -> None:
 def write(data: DemoData, target: Path) -> dict[str, dict[str, int]]:
     """Writes `data` to `target`, replacing an earlier build whole; gives rows by domain and file."""
     check_target(target)
-    beside = target.with_name(f".{target.name}.building")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    counts = {name: _write_domain(beside / name, files) for name, files in _files(data).items()}
-    _write_manifest(beside, data, counts)
-    if target.exists():
-        shutil.rmtree(target)
-    beside.rename(target)
+    target = target.resolve()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
+            beside = Path(scratch) / "new"
+            beside.mkdir()
+            counts = {name: _write_domain(beside / name, files) for name, files in _files(data).items()}
+            _write_manifest(beside, data, counts)
+            if target.exists():
+                target.rename(Path(scratch) / "old")
+            beside.rename(target)
+    except OSError as error:
+        raise DataError(f"cannot write {target}: {error.strerror}; free or change the path") from error
     return counts
 
 
