@@ -31,8 +31,7 @@ _READS_HIDDEN = re.compile(r"\.(?:q|k|v|gate|up)_proj\.lora_A\.weight$")
 
 
 def compose_bundle(*, lora: Path | None, backbone: Path | None, out: Path) -> None:
-    """Write the bundle of a LoRA folder and a backbone folder, either of which may be left out, to folder
-    `out`.
+    """Write the bundle of a LoRA folder and a backbone folder, either of which may be left out, to `out`.
 
     LoRA tensors keep their dtype, the mixer's are float32; the same input gives the same bytes. All or
     nothing. Raises `ConfigError` if both are left out, `IntegrityError` for damaged input,
