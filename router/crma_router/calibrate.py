@@ -15,8 +15,8 @@ _LOG_TEMPERATURES = np.linspace(np.log(0.05), np.log(20.0), 241)  # 2.5% apart
 def fit_temperature(logits: FloatArray, labels: Labels) -> float:
     """The temperature that makes held-out logits (N, C) likeliest, each class weighing the same.
 
-    Guo et al. 2017, arXiv 1706.04599. A grid rather than an optimiser: its answer does not hang on the last bits
-    of the logits.
+    Guo et al. 2017, arXiv 1706.04599. A grid rather than an optimiser: its answer does not hang on the last
+    bits of the logits.
     """
     weights = class_weights(labels)
     rows = np.arange(len(labels))

@@ -35,7 +35,8 @@ def fit_model(examples: EmbeddedExamples, embedder: str, seed: int) -> RouterMod
     """Fit on all rows, calibrate on held-out folds. `embedder` is the name of the one that embedded them."""
     held_out = _cross_validate(examples, seed)
     head, mahalanobis = _fit_parts(examples)
-    head = replace(head, temperature=fit_temperature(held_out.logits, examples.labels))
+    logits = head.domain_logits(held_out.logits)[examples.inside]
+    head = replace(head, temperature=fit_temperature(logits, examples.labels[examples.inside]))
     judge = Judge(examples.domains, head, _calibrate_outside(mahalanobis, held_out, examples))
     policy = Policy()
     return RouterModel(embedder, judge, policy, _report(examples, held_out, judge, policy, seed))

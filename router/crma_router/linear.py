@@ -18,7 +18,7 @@ Labels = npt.NDArray[np.int64]
 class LinearHead:
     """C classes: the K domains and, where `has_outside`, a last one for texts that belong to none of them.
 
-    weight (C, D) and bias (C,) float32; temperature > 0 divides the logits.
+    weight (C, D) and bias (C,) float32; temperature > 0 divides the logits of the domains.
     """
 
     weight: FloatArray
@@ -30,10 +30,13 @@ class LinearHead:
         """(N, D) -> (N, C), before the temperature."""
         return np.asarray(embeddings @ self.weight.T + self.bias, dtype=np.float32)
 
+    def domain_logits(self, logits: FloatArray) -> FloatArray:
+        """(N, C) -> (N, K): those of the domains."""
+        return logits[:, :-1] if self.has_outside else logits
+
     def probabilities(self, logits: FloatArray) -> FloatArray:
-        """(N, C) -> (N, K): calibrated, one column a domain; what a row lacks to 1 is "none of them"."""
-        probabilities = softmax(logits / np.float32(self.temperature))
-        return probabilities[:, :-1] if self.has_outside else probabilities
+        """(N, C) -> (N, K): calibrated, of each domain if the text belongs to one; rows sum to 1."""
+        return softmax(self.domain_logits(logits) / np.float32(self.temperature))
 
 
 def outside_log_odds(logits: FloatArray) -> FloatArray:

@@ -5,7 +5,11 @@ were fitted or where they are kept.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
+from pydantic import ConfigDict
+
+from crma_adapters.document import STRICT
 from crma_router.embedder import Embeddings
 from crma_router.linear import FloatArray, LinearHead
 from crma_router.outside import Outside
@@ -19,6 +23,8 @@ class FitReport:
     routed: the share of each domain's questions that reach it. fallback: the share of out-of-domain questions
     that reach none, None where there are none. Shares of 1, rounded to four digits.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     seed: int
     examples: dict[str, int]

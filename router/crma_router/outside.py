@@ -3,24 +3,32 @@
 Owns: the out-of-domain distance, which joins two readings of an embedding, and its threshold. Knows nothing
 of the names of domains or of what is done with a text outside.
 
-The two readings fail on different texts, so their mean does better than either (see docs/router.md). The Mahalanobis
-distance sees what is unlike everything known; the classifier's log-odds of "none of them" see what is like the out-of-domain examples. Without such examples the first stands alone.
+The two readings fail on different texts, so their mean does better than either (see docs/router.md). The
+Mahalanobis distance sees what is unlike everything known; the classifier's log-odds of "none of them" see
+what is like the out-of-domain examples. Without such examples the first stands alone.
 """
 
 from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import ConfigDict, Field
 
+from crma_adapters.document import STRICT, Finite
 from crma_router.linear import FloatArray, outside_log_odds
 from crma_router.mahalanobis import Mahalanobis
+
+Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
 class Standard:
     """Mean and standard deviation of a reading over held-out texts of the domains."""
 
-    mean: float
-    deviation: float
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    mean: Finite
+    deviation: Above0
 
     def of(self, reading: FloatArray) -> FloatArray:
         """In standard deviations from what is usual inside."""

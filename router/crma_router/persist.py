@@ -5,10 +5,10 @@ Owns: the two files and every check that a stranger's files need. Knows nothing 
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 from safetensors.numpy import load_file, save
 
 from crma_adapters.document import STRICT, Finite, parse_document, render_document
@@ -19,14 +19,12 @@ from crma_adapters.tensor_file import check_finite
 from crma_router.linear import FloatArray, LinearHead
 from crma_router.mahalanobis import Mahalanobis
 from crma_router.model import FitReport, Judge, RouterModel
-from crma_router.outside import Outside, Standard
+from crma_router.outside import Above0, Outside, Standard
 from crma_router.policy import Policy
 
 ROUTER_FORMAT = 1
 DOCUMENT_NAME = "router.json"
 TENSORS_NAME = "router.safetensors"
-
-_Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -38,8 +36,8 @@ class RouterDocument:
     embedder: str
     domains: list[str]
     has_outside: bool
-    temperature: _Above0
-    precision: _Above0
+    temperature: Above0
+    precision: Above0
     far: Standard
     log_odds: Standard | None
     ood_threshold: Finite
@@ -116,7 +114,8 @@ def _expected(
     document: RouterDocument, tensors: dict[str, FloatArray]
 ) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Type and shape of each tensor; their two free sizes are those of `directions`."""
-    rank, size = tensors["directions"].shape if "directions" in tensors else (0, 0)
+    directions = tensors.get("directions")
+    rank, size = directions.shape if directions is not None and directions.ndim == 2 else (0, 0)
     classes = len(document.domains) + document.has_outside
     shapes = {
         "bias": (classes,),

@@ -4,7 +4,11 @@ Owns: when a text is routed and when it falls back, and the sentence that says w
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from crma_adapters.document import STRICT
 
 Path = Literal["routed", "fallback"]
 Cause = Literal["sure", "no words", "out of domain", "unsure"]
@@ -14,8 +18,8 @@ Cause = Literal["sure", "no words", "out of domain", "unsure"]
 class RoutingDecision:
     """Where one text goes. `domain` is None on fallback: the backbone alone answers.
 
-    confidence: calibrated probability, 0 to 1, that the leading domain is the right one.
-    scores: the same for every domain; what they lack to 1 is "none of them".
+    confidence: calibrated probability, 0 to 1, that the leading domain is the right one if any is.
+    scores: the same for every domain; they sum to 1. Whether any is right, the distance says.
     ood_distance, ood_threshold: in standard deviations beyond the usual text of the domains; over is outside.
     reason: a sentence for people. cause: the same for metrics, one of four.
     """
@@ -32,14 +36,16 @@ class RoutingDecision:
 
 @dataclass(frozen=True)
 class Policy:
-    """`min_confidence`: below it the leading domain is not followed."""
+    """`min_confidence`, 0 to 1: below it the leading domain is not followed."""
 
-    min_confidence: float = 0.5
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.5
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of one text. scores: calibrated probability of every domain, in any order."""
+    """What is known of one text; the fields are those of `RoutingDecision`."""
 
     scores: dict[str, float]
     ood_distance: float

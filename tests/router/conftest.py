@@ -1,0 +1,71 @@
+"""An embedder of words that needs no weights, and routers fitted with it in milliseconds."""
+
+import random
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from crma_router.embedder import Embeddings
+from crma_router.router import Router, RouterData, fit_router
+
+TOPICS = {
+    "code": "python function compile loop variable class exception library recursion pointer thread git",
+    "legal": "court statute judge contract appeal tort plaintiff verdict lawyer constitution felony lease",
+    "medical": "dose fever patient tumour vaccine symptom surgery artery diabetes virus rash asthma",
+}
+CHAT = "hello thanks joke weather movie dinner birthday song weekend holiday football recipe"
+FRAMES = ("what is a {} and a {}", "tell me about {} with {}", "how does the {} change a {}", "{} or {}?")
+
+
+@dataclass(frozen=True)
+class WordEmbedder:
+    """Every word is a random direction of its own, a text the unit sum of its words."""
+
+    name: str = "words"
+    size: int = 48
+
+    def encode(self, texts: list[str]) -> Embeddings:
+        return np.stack([self._encode(text) for text in texts])
+
+    def _encode(self, text: str) -> Embeddings:
+        words = text.lower().replace("?", " ").split()
+        sums = np.sum([self._direction(word) for word in ["", *words]], axis=0)
+        return np.asarray(sums / np.linalg.norm(sums), dtype=np.float32)
+
+    def _direction(self, word: str) -> Embeddings:
+        seed = zlib.crc32(word.encode("utf-8"))
+        return np.random.default_rng(seed).standard_normal(self.size, dtype=np.float32)
+
+
+def questions(words: str, count: int, seed: int) -> list[str]:
+    """Distinct questions of two of the words each."""
+    chance = random.Random(seed)
+    made: dict[str, None] = {}
+    while len(made) < count:
+        made[chance.choice(FRAMES).format(*chance.sample(words.split(), 2))] = None
+    return list(made)
+
+
+@pytest.fixture(scope="session")
+def embedder() -> WordEmbedder:
+    return WordEmbedder()
+
+
+@pytest.fixture(scope="session")
+def data() -> RouterData:
+    examples = {name: questions(words, 60, 1) for name, words in TOPICS.items()}
+    return RouterData(examples, questions(CHAT, 60, 1))
+
+
+@pytest.fixture(scope="session")
+def unseen() -> RouterData:
+    """More questions like those of `data`."""
+    fresh = {name: questions(words, 120, 2) for name, words in TOPICS.items()}
+    return RouterData(fresh, questions(CHAT, 120, 2))
+
+
+@pytest.fixture(scope="session")
+def router(data: RouterData, embedder: WordEmbedder) -> Router:
+    return fit_router(data, embedder)

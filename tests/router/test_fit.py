@@ -1,0 +1,87 @@
+"""What a fitted router gets right on questions it has not seen, and that fitting is repeatable."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crma_router.embedder import Embedder
+from crma_router.fit import ACCEPTANCE
+from crma_router.router import Router, RouterData, fit_router
+
+
+def routed(router: Router, texts: list[str], domain: str | None) -> float:
+    return float(np.mean([decision.domain == domain for decision in router.route_many(texts)]))
+
+
+def test_unseen_questions_reach_their_domain(router: Router, unseen: RouterData) -> None:
+    assert {name: routed(router, texts, name) > 0.85 for name, texts in unseen.examples.items()} == {
+        "code": True,
+        "legal": True,
+        "medical": True,
+    }
+
+
+def test_unseen_small_talk_falls_back(router: Router, unseen: RouterData) -> None:
+    assert routed(router, unseen.out_of_domain, None) > 0.9
+
+
+def test_without_out_of_domain_examples_the_distance_alone_still_refuses(
+    data: RouterData, unseen: RouterData, embedder: Embedder
+) -> None:
+    router = fit_router(RouterData(data.examples, []), embedder)
+    assert router.model.judge.outside.log_odds is None
+    assert routed(router, unseen.out_of_domain, None) > 0.6
+    assert routed(router, unseen.examples["legal"], "legal") > 0.85
+
+
+def test_the_threshold_accepts_the_stated_share_of_unseen(router: Router, unseen: RouterData) -> None:
+    decisions = [one for texts in unseen.examples.values() for one in router.route_many(texts)]
+    inside = np.mean([one.ood_distance <= one.ood_threshold for one in decisions])
+    assert inside == pytest.approx(ACCEPTANCE, abs=0.05)
+
+
+def test_the_report_says_what_unseen_questions_confirm(router: Router, unseen: RouterData) -> None:
+    report = router.model.report
+    assert report.examples == {"code": 60, "legal": 60, "medical": 60}
+    assert report.out_of_domain == 60
+    for name, texts in unseen.examples.items():
+        assert report.routed[name] == pytest.approx(routed(router, texts, name), abs=0.12)
+    assert report.fallback == pytest.approx(routed(router, unseen.out_of_domain, None), abs=0.12)
+
+
+def test_one_domain_and_out_of_domain_examples(
+    data: RouterData, unseen: RouterData, embedder: Embedder
+) -> None:
+    router = fit_router(RouterData({"legal": data.examples["legal"]}, data.out_of_domain), embedder)
+    assert routed(router, unseen.examples["legal"], "legal") > 0.85
+    assert routed(router, unseen.out_of_domain, None) > 0.9
+
+
+def test_one_domain_alone(data: RouterData, unseen: RouterData, embedder: Embedder) -> None:
+    router = fit_router(RouterData({"legal": data.examples["legal"]}, []), embedder)
+    assert routed(router, unseen.examples["legal"], "legal") > 0.8
+    assert routed(router, unseen.out_of_domain, None) > 0.6
+
+
+def test_two_domains_keep_their_names(data: RouterData, unseen: RouterData, embedder: Embedder) -> None:
+    pair = {name: data.examples[name] for name in ("medical", "code")}
+    router = fit_router(RouterData(pair, []), embedder)
+    assert router.domains == ("code", "medical")
+    assert routed(router, unseen.examples["medical"], "medical") > 0.85
+    assert routed(router, unseen.examples["code"], "code") > 0.85
+
+
+def test_the_same_questions_in_any_order_give_the_same_bytes(
+    data: RouterData, embedder: Embedder, tmp_path: Path
+) -> None:
+    backwards = {name: texts[::-1] for name, texts in reversed(data.examples.items())}
+    fit_router(data, embedder, seed=3).save(tmp_path / "one")
+    fit_router(RouterData(backwards, data.out_of_domain[::-1]), embedder, seed=3).save(tmp_path / "two")
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_the_seed_changes_the_folds(data: RouterData, embedder: Embedder) -> None:
+    thresholds = {fit_router(data, embedder, seed=seed).model.judge.outside.threshold for seed in (0, 1)}
+    assert len(thresholds) == 2

@@ -1,0 +1,72 @@
+"""Routing itself: every text gets a decision, from any thread."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crma_adapters.errors import RouterError
+from crma_router.embedder import Embedder
+from crma_router.router import Router, RouterData
+
+QUESTION = "what is a fever and a rash"
+
+
+def test_a_question_of_a_domain(router: Router) -> None:
+    decision = router.route(QUESTION)
+    assert (decision.domain, decision.path) == ("medical", "routed")
+    assert set(decision.scores) == {"code", "legal", "medical"} == set(router.domains)
+    assert decision.confidence == decision.scores["medical"] > 0.5
+    assert sum(decision.scores.values()) == pytest.approx(1, abs=1e-5)
+    assert decision.ood_distance <= decision.ood_threshold
+
+
+@pytest.mark.parametrize("text", ["", " \n", "?!", "😀", "\x00"])
+def test_no_words_fall_back_with_a_reason(router: Router, text: str) -> None:
+    decision = router.route(text)
+    assert (decision.domain, decision.path, decision.cause) == (None, "fallback", "no words")
+    assert decision.reason == "there are no words to route by"
+
+
+@pytest.mark.parametrize("text", ["fever " * 200_000, "\ud800 fever", "a\x00b", "x" * 1_000_000])
+def test_odd_texts_get_a_decision(router: Router, text: str) -> None:
+    assert router.route(text).path in ("routed", "fallback")
+
+
+@given(text=st.text(st.characters()))
+def test_any_text_gets_a_finite_decision(router: Router, text: str) -> None:
+    decision = router.route(text)
+    assert 0 <= decision.confidence <= 1
+    assert np.isfinite(decision.ood_distance)
+    assert decision.reason
+
+
+def test_many_at_once_are_decided_as_one_by_one(router: Router, unseen: RouterData) -> None:
+    texts = [*unseen.examples["code"][:10], "", *unseen.out_of_domain[:10]]
+    for together, alone in zip(router.route_many(texts), map(router.route, texts), strict=True):
+        assert (together.domain, together.cause) == (alone.domain, alone.cause)
+        assert together.confidence == pytest.approx(alone.confidence, abs=1e-5)
+
+
+def test_nothing_to_decide(router: Router) -> None:
+    assert router.route_many([]) == []
+
+
+def test_threads_may_share_a_router(router: Router, unseen: RouterData) -> None:
+    texts = unseen.examples["legal"]
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(router.route, texts)) == [router.route(text) for text in texts]
+
+
+def test_another_embedder_is_refused(router: Router, embedder: Embedder) -> None:
+    other = type(embedder)(name="others")  # type: ignore[call-arg]
+    with pytest.raises(RouterError, match="'others' given, but the router was fitted with 'words'"):
+        Router(router.model, other)
+
+
+def test_an_embedder_of_another_size_is_refused(router: Router, embedder: Embedder) -> None:
+    wider = type(embedder)(size=50)  # type: ignore[call-arg]
+    with pytest.raises(RouterError, match="gives 50 dimensions, the router was fitted on 48"):
+        Router(router.model, wider)
