@@ -19,6 +19,7 @@ def test_a_finished_run_given_again_trains_and_publishes_nothing(make_job: MakeJ
     said: list[str] = []
     assert train_sequence(make_job(), said.append) == first
     assert sum("finished before" in line for line in said) == 4
+    assert said[-1] == "nothing new: release 1 has this content already"
 
 
 def test_a_release_that_went_live_meanwhile_is_not_undone(train: Train, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from crma_training.drift import TrainedAdapter, check_same_holdout, measure_drif
 from crma_training.publication import Harvest, publish
 from crma_training.routing import fit_release_router
 from crma_training.run_folder import RunFolder, json_bytes
-from crma_training.start import Start, choose_start
+from crma_training.start import Start, choose_start, live_release
 from crma_training.workbench import Task, Workbench, load_workbench
 
 # Stages beside the domains; no domain's name starts with a dot.
@@ -69,7 +69,13 @@ def train_sequence(job: Job, say: Say = print) -> Release:
         drift = _drift(run, bench, [*trained, *carried], backbone)
         for item in [*trained, *carried]:
             say(_summary(item.card, drift[item.card.name]))
-        return publish(store, Harvest(base, start, backbone, tuple(trained), drift, router, job.config.note))
+        live = live_release(store)
+        release = publish(
+            store, Harvest(base, start, backbone, tuple(trained), drift, router, job.config.note)
+        )
+        if live is not None and live.number == release.number:
+            say(f"nothing new: release {live.number} has this content already")
+        return release
 
 
 def _identity(config: TrainConfig, base: BaseModel, data: Dataset) -> dict[str, Any]:
