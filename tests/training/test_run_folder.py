@@ -78,6 +78,12 @@ def test_somebody_elses_folder_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").read_text() == "precious"
 
 
+def test_a_place_where_no_folder_can_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TrainingError, match=r"file: no run folder can be made here .* give --run another"):
+        RunFolder(tmp_path / "file", IDENTITY)
+
+
 def test_an_unreadable_identity_is_refused(tmp_path: Path) -> None:
     RunFolder(tmp_path / "run", IDENTITY).close()
     (tmp_path / "run" / "run.json").write_text("{")

@@ -46,11 +46,21 @@ def train_domain(bench: Workbench, crma: Crma, task: Task, folder: Path) -> Adap
     if bench.weights_digest() != weights:
         raise TrainingError(f"{task.name}: frozen base weights changed in training; this is a bug")
     save_backbone(crma, folder / BACKBONE, base_model=base.name, base_fingerprint=base.fingerprint)
-    card = AdapterCard(
+    loss = CardLoss(base=loss_base, before=loss_before, after=loss_after)
+    card = _card(bench, task, backbone_version(folder / BACKBONE), steps, answer_tokens, loss)
+    (folder / ADAPTER / CARD_FILE).write_bytes(card.to_json())
+    return card
+
+
+def _card(
+    bench: Workbench, task: Task, backbone: str, steps: int, answer_tokens: int, loss: CardLoss
+) -> AdapterCard:
+    config, base = bench.config, bench.base
+    return AdapterCard(
         name=task.name,
         base_model=base.name,
         base_fingerprint=base.fingerprint,
-        backbone=backbone_version(folder / BACKBONE),
+        backbone=backbone,
         rank=config.rank,
         alpha=config.lora_alpha,
         target_modules=config.target_modules,
@@ -67,10 +77,8 @@ def train_domain(bench: Workbench, crma: Crma, task: Task, folder: Path) -> Adap
             learning_rate=config.learning_rate,
             tokens=answer_tokens,
         ),
-        holdout_loss=CardLoss(base=loss_base, before=loss_before, after=loss_after),
+        holdout_loss=loss,
     )
-    (folder / ADAPTER / CARD_FILE).write_bytes(card.to_json())
-    return card
 
 
 def backbone_version(folder: Path) -> str:

@@ -35,9 +35,15 @@ class RunFolder:
 
     def __init__(self, path: Path, identity: dict[str, Any]) -> None:
         self.path = path
-        path.mkdir(parents=True, exist_ok=True)
-        self._lock = self._take_lock()
         try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = (path / LOCK).open("w")
+        except OSError as error:
+            raise TrainingError(
+                f"{path}: no run folder can be made here ({error}); give --run another"
+            ) from error
+        try:
+            self._take_lock()
             self._claim(identity)
         except BaseException:
             self.close()
@@ -98,14 +104,11 @@ class RunFolder:
             write_durably(self.path, known, json_bytes(identity))
         shutil.rmtree(self.path / WORKING, ignore_errors=True)
 
-    def _take_lock(self) -> Any:
-        lock = (self.path / LOCK).open("w")
+    def _take_lock(self) -> None:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            lock.close()
             raise TrainingError(f"{self.path}: another crma-train is at work in this run folder") from error
-        return lock
 
 
 def json_bytes(value: dict[str, Any]) -> bytes:

@@ -71,7 +71,7 @@ class Workbench:
         content = hashlib.sha256()
         for name, tensor in sorted(self.model.state_dict().items()):
             content.update(name.encode())
-            content.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+            content.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         return content.hexdigest()
 
 
