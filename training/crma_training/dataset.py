@@ -93,9 +93,10 @@ def _listed(manifest: Path) -> tuple[str, ...]:
     if not manifest.is_file():
         return ()
     try:
-        return tuple(json.loads(manifest.read_bytes())["domains"])
+        listed = tuple(json.loads(manifest.read_bytes())["domains"])
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{manifest}: not a dataset manifest; expected {{'domains': {{...}}}}") from error
+    return tuple(name for name in listed if name != OUT_OF_DOMAIN)
 
 
 def _router_questions(folder: Path) -> tuple[str, ...]:
