@@ -53,6 +53,22 @@ def test_torch_stays_as_the_process_set_it(minilm: SentenceTransformerEmbedder) 
     assert state() == before
 
 
+def test_few_texts_take_one_thread_and_many_all(
+    minilm: SentenceTransformerEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    forward = minilm._model.forward
+
+    def watched(*arguments: object, **options: object) -> object:
+        seen.append(torch.get_num_threads())
+        return forward(*arguments, **options)
+
+    monkeypatch.setattr(minilm._model, "forward", watched)
+    minilm.encode(["one"])
+    minilm.encode(["many"] * 20)
+    assert seen == [1, torch.get_num_threads()]
+
+
 def test_a_missing_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RouterError, match="cannot be loaded"):
         SentenceTransformerEmbedder(tmp_path)
