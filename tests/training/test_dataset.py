@@ -21,7 +21,10 @@ def rows(*questions: str) -> list[object]:
 def test_the_folder_form_is_read_in_the_manifests_order(data_folder: Path, write_rows: WriteRows) -> None:
     write_rows("legal/router_train.jsonl", [{"question": "may I sue?"}])
     write_rows("out_of_domain/router_train.jsonl", [{"question": "who won?"}])
-    manifest = {"format": 1, "domains": {"medical": {}, "legal": {}, "financial": {}, "code": {}, "out_of_domain": {}}}
+    manifest = {
+        "format": 1,
+        "domains": {"medical": {}, "legal": {}, "financial": {}, "code": {}, "out_of_domain": {}},
+    }
     (data_folder / "manifest.json").write_text(json.dumps(manifest))
     data = load_dataset(data_folder)
     assert [domain.name for domain in data.domains] == ["medical", "legal", "financial", "code"]
