@@ -23,7 +23,6 @@ from crma_adapters.attach import attach
 from crma_adapters.backbone import save_backbone
 from crma_adapters.base_model import resolve_base_model
 from crma_adapters.bundle import compose_bundle
-from crma_adapters.config import Mode
 from crma_adapters.crma import Crma
 from crma_server.architectures import crma_architecture
 
@@ -90,13 +89,13 @@ def tiny_model(family: str, folder: Path) -> Path:
     return folder
 
 
-def train_nothing(base: Path, folder: Path, mode: Mode) -> Trained:
+def train_nothing(base: Path, folder: Path) -> Trained:
     """A LoRA on every linear layer and a CRMA, random, large enough for each kind to answer differently."""
     torch.manual_seed(1)
     # Eager attention: the only one to cap Gemma-2's attention logits.
     loaded = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="eager")
     base_model = loaded.eval()
-    crma = Crma.from_model(base_model, mode=mode)
+    crma = Crma.from_model(base_model)
     for name, parameter in crma.named_parameters():
         if name.endswith("log_alpha"):
             torch.nn.init.constant_(parameter, math.log(0.3))
@@ -207,7 +206,7 @@ def parity(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     name = request.param
     folder = tmp_path_factory.mktemp(name)
     base = tiny_model(name, folder / "base") if name in TINY else resolve_base_model(name).path
-    trained = train_nothing(base, folder, "residual")
+    trained = train_nothing(base, folder)
     mixed = [(kind, prompt) for prompt in trained.prompts() for kind in KINDS]
     alone = [("base", prompt) for prompt in trained.prompts()]
     return Parity(trained, *ask(trained, folder, [mixed, alone]))
@@ -234,7 +233,7 @@ def test_base_requests_do_not_notice_the_adapters(parity: Parity) -> None:
 
 
 def test_adapters_that_take_turns_in_one_slot_leave_nothing_behind(tmp_path: Path) -> None:
-    trained = train_nothing(tiny_model("llama", tmp_path / "base"), tmp_path, "residual")
+    trained = train_nothing(tiny_model("llama", tmp_path / "base"), tmp_path)
     prompt = trained.prompts()[0]
     turns = [[(kind, prompt)] for kind in ("both", "lora", "crma", "base", "both", "crma", "lora")]
     answers = ask(trained, tmp_path, turns, max_loras=1, max_cpu_loras=2)
@@ -246,7 +245,7 @@ def test_model_answers_the_same_compiled(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv(
         "VLLM_CPU_CI_ENV", "1"
     )  # run the traced graph as it is, without minutes of C++ compiling
-    trained = train_nothing(tiny_model("llama", tmp_path / "base"), tmp_path, "residual")
+    trained = train_nothing(tiny_model("llama", tmp_path / "base"), tmp_path)
     questions = [("base", prompt) for prompt in trained.prompts()]
     [answers] = ask(trained, tmp_path, [questions], enforce_eager=False, enable_lora=False)
     assert worst_difference(trained, answers) < TOLERANCE
