@@ -61,6 +61,9 @@ def _load(store: Store) -> LiveRouter:
             f"release {release.number} in {store.root} has no router; `crma-train` fits one, "
             "or ask for an adapter by its name"
         )
+    from transformers.utils import logging  # seconds to import: not before the store is known to be sound
+
+    logging.disable_progress_bar()  # the embedder's weights load in a moment
     version = release.router.version
     return LiveRouter(release.number, version, Router.load(store.router_dir(version)))
 

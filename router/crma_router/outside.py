@@ -3,9 +3,9 @@
 Owns: the out-of-domain distance, which joins two readings of an embedding, and its threshold. Knows nothing
 of the names of domains or of what is done with a text outside.
 
-The two readings fail on different texts, so their mean does better than either (see docs/router.md). The
-Mahalanobis distance sees what is unlike everything known; the classifier's log-odds of "none of them" see
-what is like the out-of-domain examples. Without such examples the first stands alone.
+The Mahalanobis distance sees what is unlike everything known; the classifier's log-odds of "none of them" see
+what is like the out-of-domain examples. With few or narrow examples their mean does better than either, with
+many as well as the better one (figures in docs/router.md). Without any, the first stands alone.
 """
 
 from dataclasses import dataclass

@@ -64,7 +64,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def test_it_says_where_a_text_goes_and_why(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--adapters", str(store.root), "What is whooping cough?"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    assert "Loading weights" not in printed.err
     assert lines[0] == "adapter     medical (routed)"
     assert [line.split()[0] for line in lines] == [
         "adapter", "confidence", "because", "scores", "distance", "router",

@@ -3,6 +3,8 @@
 import json
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ from safetensors.numpy import load_file, save_file
 
 from crma_adapters.errors import RouterError
 from crma_router.embedder import Embedder
-from crma_router.examples import EmbeddedExamples
-from crma_router.fit import fit_model
+from crma_router.linear import LinearHead
+from crma_router.mahalanobis import MOST_DIRECTIONS, Mahalanobis
+from crma_router.model import Judge
 from crma_router.persist import DOCUMENT_NAME, TENSORS_NAME, load_model, save_model
 from crma_router.router import Router, RouterData
 
@@ -43,12 +46,14 @@ def test_saving_again_gives_the_same_bytes(saved: Path, embedder: Embedder) -> N
         assert (saved / name).read_bytes() == (saved.parent / "again" / name).read_bytes()
 
 
-def test_five_domains_of_the_default_embedder_are_small(tmp_path: Path) -> None:
-    chance = np.random.default_rng(0)
-    labels = np.repeat(np.arange(6), 30)
-    embeddings = chance.standard_normal((180, 384), dtype=np.float32)
-    examples = EmbeddedExamples(("a", "b", "c", "d", "e"), labels, embeddings)
-    save_model(fit_model(examples, "all-MiniLM-L6-v2", 0), tmp_path)
+def test_five_domains_of_the_default_embedder_are_small(router: Router, tmp_path: Path) -> None:
+    domains, size = ("a", "b", "c", "d", "e"), 384
+    zeros = partial(np.zeros, dtype=np.float32)
+    head = LinearHead(zeros((6, size)), zeros(6), 1.0, has_outside=True)
+    mahalanobis = Mahalanobis(zeros((5, size)), zeros((MOST_DIRECTIONS, size)), 1.0)
+    outside = replace(router.model.judge.outside, mahalanobis=mahalanobis)
+    save_model(replace(router.model, judge=Judge(domains, head, outside)), tmp_path)
+    assert load_model(tmp_path).judge.domains == domains
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < LARGEST_BYTES
 
 
