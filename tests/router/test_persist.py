@@ -4,7 +4,6 @@ import json
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +47,9 @@ def test_saving_again_gives_the_same_bytes(saved: Path, embedder: Embedder) -> N
 
 def test_five_domains_of_the_default_embedder_are_small(router: Router, tmp_path: Path) -> None:
     domains, size = ("a", "b", "c", "d", "e"), 384
-    zeros = partial(np.zeros, dtype=np.float32)
-    head = LinearHead(zeros((6, size)), zeros(6), 1.0, has_outside=True)
-    mahalanobis = Mahalanobis(zeros((5, size)), zeros((MOST_DIRECTIONS, size)), 1.0)
+    head = LinearHead(np.zeros((6, size), np.float32), np.zeros(6, np.float32), 1.0, has_outside=True)
+    means, directions = np.zeros((5, size), np.float32), np.zeros((MOST_DIRECTIONS, size), np.float32)
+    mahalanobis = Mahalanobis(means, directions, 1.0)
     outside = replace(router.model.judge.outside, mahalanobis=mahalanobis)
     save_model(replace(router.model, judge=Judge(domains, head, outside)), tmp_path)
     assert load_model(tmp_path).judge.domains == domains
