@@ -1,12 +1,13 @@
 """A base model small enough to train in a second, and datasets for it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -24,6 +25,14 @@ TOPICS = {
     "financial": ["a bond", "a stock", "a loan", "a tax", "a bank"],
     "code": ["a loop", "a list", "a class", "a lambda", "a set"],
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Matrices this small gain nothing from a second thread, and lose much to it on a busy machine."""
+    torch.set_num_threads(1)
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture(scope="session")

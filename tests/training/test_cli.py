@@ -2,6 +2,8 @@
 
 import dataclasses
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,6 +59,11 @@ def test_the_help_names_every_option_with_its_default(capsys: pytest.CaptureFixt
         assert "--" + option.name.replace("_", "-") in text
     assert "(default: q_proj,v_proj,gate_proj,up_proj,down_proj)" in text
     assert "LoRA rank (default: 4)" in text
+
+
+def test_flags_are_read_before_torch_is_loaded() -> None:
+    code = "import sys, crma_training.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A run that was killed, interrupted, damaged or changed."""
 
+import os
 import subprocess
 import sys
 import time
@@ -28,7 +29,8 @@ def test_a_killed_run_ends_with_the_release_of_an_uninterrupted_one(
 
     killed = replace(whole, adapters=tmp_path / "store", run=tmp_path / "run")
     process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(killed.data), str(tmp_path), killed.config.model]
+        [sys.executable, "-c", KILLED, str(killed.data), str(tmp_path), killed.config.model],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     second, third = tmp_path / "run" / "financial", tmp_path / "run" / "legal"
     metrics = tmp_path / "run" / ".working" / "metrics.jsonl"

@@ -6,6 +6,7 @@ done.
 
 import argparse
 import dataclasses
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _train(arguments: list[str]) -> int:
     options = vars(_parser().parse_args(arguments))
+    # OpenMP threads that wait by spinning take the core from the one they wait for as soon as anything else
+    # runs: a third of the speed on two busy cores. Read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Imported after the flags are known to be good: torch and transformers take seconds to load.
     from crma_training.sequence import Job, train_sequence
 

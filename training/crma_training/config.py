@@ -25,7 +25,7 @@ class TrainConfig:
     """Hyperparameters of one sequence of domains. Two runs with equal configs and data give equal bytes."""
 
     model: str = _option(DEFAULT_BASE_MODEL, "base model: packaged name, Hugging Face folder or hub id")
-    epochs: int = _option(3, "passes over each domain's training rows")
+    epochs: int = _option(2, "passes over each domain's training rows")
     steps: int = _option(0, "optimizer steps per domain, instead of --epochs (0: by epochs)")
     batch_size: int = _option(8, "rows per optimizer step")
     max_length: int = _option(256, "tokens per row; a longer answer is cut, a longer question is refused")
@@ -35,9 +35,9 @@ class TrainConfig:
         ("q_proj", "v_proj", "gate_proj", "up_proj", "down_proj"), "linear layers that get a LoRA"
     )
     learning_rate: float = _option(1e-3, "peak learning rate of the LoRA")
-    crma_learning_rate: float = _option(1e-4, "peak learning rate of CRMA's read and write projections")
-    logits_learning_rate: float = _option(1e-3, "peak learning rate of CRMA's mixing logits")
-    alpha_learning_rate: float = _option(1e-3, "peak learning rate of CRMA's gates (log scale)")
+    crma_learning_rate: float = _option(3e-4, "peak learning rate of CRMA's read and write projections")
+    logits_learning_rate: float = _option(1e-2, "peak learning rate of CRMA's mixing logits")
+    alpha_learning_rate: float = _option(5e-3, "peak learning rate of CRMA's gates (log scale)")
     weight_decay: float = _option(
         0.01, "AdamW weight decay of LoRA and projections; logits and gates have none"
     )
