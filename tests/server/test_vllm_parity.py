@@ -93,8 +93,7 @@ def train_nothing(base: Path, folder: Path) -> Trained:
     """A LoRA on every linear layer and a CRMA, random, large enough for each kind to answer differently."""
     torch.manual_seed(1)
     # Eager attention: the only one to cap Gemma-2's attention logits.
-    loaded = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="eager")
-    base_model = loaded.eval()
+    base_model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="eager")
     crma = Crma.from_model(base_model)
     for name, parameter in crma.named_parameters():
         if name.endswith("log_alpha"):
