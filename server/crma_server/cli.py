@@ -21,7 +21,8 @@ Every other flag is vLLM's own and does what `vllm serve --help` says, for examp
 
 Defaults that differ from vLLM's: --host 127.0.0.1, LoRA on with slots and ranks that fit the store, the
 CRMA model classes through --hf-overrides, --served-model-name after the base model; on a CPU also 2 GiB of
-key-value cache and at most 8192 tokens of context. VLLM_LOGGING_LEVEL=INFO shows vLLM's own log.
+key-value cache, at most 8192 tokens of context, and float32 where it has no AVX-512.
+VLLM_LOGGING_LEVEL=INFO shows vLLM's own log.
 """
 
 
