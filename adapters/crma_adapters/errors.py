@@ -26,7 +26,7 @@ class StoreError(CrmaError):
 
 
 class IntegrityError(StoreError):
-    """Store content that is not what its release says, or is unsafe: digest, truncation, NaN, pickle, symlink."""
+    """Store content that is not what its release says, or is unsafe: digest, truncation, NaN, pickle."""
 
 
 class IncompatibleError(StoreError):

@@ -23,4 +23,5 @@ class Fold:
 def fold(block: CrmaBlock) -> Fold:
     """The factors of `block` as it stands; training it further does not change them."""
     down, up = block.maps()
-    return Fold(down.detach().cpu().clone(), up.detach().cpu().clone())
+    # Safetensors stores row-major tensors only, and a QR factor is not one.
+    return Fold(*(factor.cpu().clone(memory_format=torch.contiguous_format) for factor in (down, up)))

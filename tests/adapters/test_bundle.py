@@ -15,6 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from crma_adapters.attach import attach
 from crma_adapters.backbone import save_backbone
 from crma_adapters.bundle import compose_bundle
+from crma_adapters.config import MODES, Mode
 from crma_adapters.crma import Crma
 from crma_adapters.decoder import decoder_layers
 from crma_adapters.errors import ConfigError, IncompatibleError, IntegrityError, StoreError
@@ -64,8 +65,10 @@ def peft_folder(
     return folder
 
 
-def backbone_folder(folder: Path, *, streams: int = 4, seed: int = 0) -> tuple[Crma, Path]:
-    crma = Crma.from_model(tiny(), streams=streams)
+def backbone_folder(
+    folder: Path, *, streams: int = 4, seed: int = 0, mode: Mode = "residual"
+) -> tuple[Crma, Path]:
+    crma = Crma.from_model(tiny(), streams=streams, mode=mode)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in crma.parameters():
@@ -113,9 +116,10 @@ def test_both_parts_keep_their_meaning(tmp_path: Path, options: dict[str, Any], 
     check_lora(tmp_path / "bundle")
 
 
-def test_the_mixer_tensors_are_the_attached_crma(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_the_mixer_tensors_are_the_attached_crma(tmp_path: Path, mode: Mode) -> None:
     """The bundle's formula, h + h A^T B^T after every block, against the model with its CRMA attached."""
-    crma, backbone = backbone_folder(tmp_path / "backbone")
+    crma, backbone = backbone_folder(tmp_path / "backbone", mode=mode)
     compose_bundle(lora=None, backbone=backbone, out=tmp_path / "bundle")
     _, tensors = read(tmp_path / "bundle")
     model, token_ids = tiny(), torch.arange(12)[None]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import Gemma2Config, Gemma2ForCausalLM
 
 from crma_adapters.base_model import resolve_base_model
 from crma_adapters.errors import BaseModelError
@@ -43,3 +44,22 @@ def test_a_tokenizer_without_chat_template_is_refused(base_model: Path, tmp_path
     (tmp_path / "plain" / "chat_template.jinja").unlink()
     with pytest.raises(BaseModelError, match="plain: its tokenizer has no chat template"):
         load_workbench(resolve_base_model(str(tmp_path / "plain")), TrainConfig())
+
+
+def test_gemma2_attends_with_its_logit_cap(base_model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "gemma2"
+    shutil.copytree(base_model, folder, ignore=shutil.ignore_patterns("*.safetensors", "config.json"))
+    config = Gemma2Config(
+        vocab_size=256,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+    )
+    Gemma2ForCausalLM(config).save_pretrained(folder)
+    capped = load_workbench(resolve_base_model(str(folder)), TrainConfig())
+    assert capped.model.config._attn_implementation == "eager"
+    plain = load_workbench(resolve_base_model(str(base_model)), TrainConfig())
+    assert plain.model.config._attn_implementation != "eager"

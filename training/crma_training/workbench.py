@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from crma_adapters.base_model import BaseModel
@@ -85,9 +85,17 @@ def load_workbench(base: BaseModel, config: TrainConfig) -> Workbench:
     tokenizer = AutoTokenizer.from_pretrained(base.path)
     if tokenizer.chat_template is None:
         raise BaseModelError(f"{base.name}: its tokenizer has no chat template; add one to its folder")
-    model = AutoModelForCausalLM.from_pretrained(base.path, dtype=getattr(torch, config.dtype))
+    model = AutoModelForCausalLM.from_pretrained(
+        base.path, dtype=getattr(torch, config.dtype), attn_implementation=_attention(base)
+    )
     model.requires_grad_(False)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return Workbench(base, model, tokenizer, config)
+
+
+def _attention(base: BaseModel) -> str | None:
+    """None (transformers' own) unless attention logits are capped (Gemma-2): only "eager" honours that."""
+    config = AutoConfig.from_pretrained(base.path).get_text_config()
+    return "eager" if getattr(config, "attn_logit_softcapping", None) else None
