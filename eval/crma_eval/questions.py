@@ -12,7 +12,7 @@ from typing import Any
 
 from crma_adapters.errors import DataError
 
-SMALL_TALK_SOURCE = "chatterbot-corpus"
+SMALL_TALK_SOURCE = "crma"  # the demo data's own list; other sources only look like small talk
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def draw_questions(data: Path, per_domain: int) -> list[Question]:
             [Question(row["question"], path.parent.name) for row in _rows(path)], per_domain, path
         )
     path = data / "out_of_domain" / "router_eval.jsonl"
-    small_talk = [row for row in _rows(path) if row["source"].startswith(SMALL_TALK_SOURCE)]
+    small_talk = [row for row in _rows(path) if row["source"] == SMALL_TALK_SOURCE]
     return drawn + _spaced([Question(row["question"], None) for row in small_talk], per_domain, path)
 
 

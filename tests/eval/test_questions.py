@@ -46,7 +46,7 @@ def _write(path: Path, rows: list[dict[str, str]]) -> None:
 def test_draws_evenly_from_every_domain_and_from_small_talk(tmp_path: Path) -> None:
     for domain in ("legal", "medical"):
         _write(tmp_path / domain / "holdout.jsonl", [{"question": f"{domain} {i}?"} for i in range(10)])
-    talk = [{"question": "hi", "source": "chatterbot-corpus==1:x"}] * 2
+    talk = [{"question": "hi", "source": "crma"}] * 2
     _write(
         tmp_path / "out_of_domain" / "router_eval.jsonl", [*talk, {"question": "who won?", "source": "nq"}]
     )
