@@ -78,8 +78,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _measure(bench: Workbench, store: Store, release: Release, domain: DomainData, limit: int) -> HoldoutLoss:
-    rows = domain.holdout[: limit or None]
-    examples = bench.encode(rows)
+    examples = bench.task(domain).holdout[: limit or None]
     base = bench.loss(examples)
     backbone = base
     folder = store.adapter_dir(domain.name, release.adapters[domain.name].part.version)
@@ -94,7 +93,7 @@ def _measure(bench: Workbench, store: Store, release: Release, domain: DomainDat
             attachment.enabled = False
             without = bench.loss(examples)
     lora.remove()
-    return HoldoutLoss(domain.name, len(rows), base, backbone, adapter, without)
+    return HoldoutLoss(domain.name, len(examples), base, backbone, adapter, without)
 
 
 def _report(release: Release, losses: list[HoldoutLoss]) -> Report:
