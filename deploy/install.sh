@@ -27,7 +27,11 @@ else
 fi
 
 say "3/3 vLLM ($ENGINE) and crma: a few minutes the first time"
-$pip install --constraint deploy/constraints.txt --editable ".[$ENGINE,dev]"
+# The pinned versions are those of a CPU environment; CUDA builds bring their own (triton, for one).
+constraint=
+[ "$ENGINE" = cpu ] && constraint="--constraint deploy/constraints.txt"
+# shellcheck disable=SC2086  # empty on a GPU
+$pip install $constraint --editable ".[$ENGINE,dev]"
 if [ "$ENGINE" = cpu ]; then
     # vLLM's dependency tree brings CUDA builds of these, which break `import transformers` beside a CPU torch.
     # Text models need none of them.
