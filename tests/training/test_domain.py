@@ -36,10 +36,10 @@ def test_every_step_is_logged(train: Train, tmp_path: Path) -> None:
 
 
 def test_a_frozen_weight_that_changes_stops_the_run(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    def careless(bench: Any, *arguments: Any) -> int:
+    def careless(bench: Any, *arguments: Any, **options: Any) -> int:
         with torch.no_grad():
             bench.model.get_input_embeddings().weight[0, 0] += 1e-3
-        return fit(bench, *arguments)
+        return fit(bench, *arguments, **options)
 
     monkeypatch.setattr("crma_training.domain.fit", careless)
     with pytest.raises(TrainingError, match="code: frozen base weights changed"):

@@ -4,7 +4,6 @@ Owns: what a finished domain leaves behind, its card included. Knows nothing of 
 """
 
 import hashlib
-import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from crma_adapters.crma import Crma
 from crma_adapters.errors import TrainingError
 from crma_adapters.parts import BACKBONE as BACKBONE_PART
 from crma_adapters.parts import describe_part
-from crma_training.fit import fit, parameter_groups
+from crma_training.fit import fit, own_batches, parameter_groups, steps_for
 from crma_training.lora import DomainLora
 from crma_training.metrics import MetricsLog
 from crma_training.workbench import Task, Workbench
@@ -30,7 +29,7 @@ def train_domain(bench: Workbench, crma: Crma, task: Task, folder: Path) -> Adap
         TrainingError: the loss is not finite, or a frozen weight changed.
     """
     config, base = bench.config, bench.base
-    steps = config.steps or config.epochs * math.ceil(len(task.train) / config.batch_size)
+    steps = steps_for(task, config)
     weights = bench.weights_digest()
     loss_base = bench.loss(task.holdout)
     with attach(bench.model, crma) as attachment:
@@ -38,7 +37,8 @@ def train_domain(bench: Workbench, crma: Crma, task: Task, folder: Path) -> Adap
         lora = DomainLora.fresh(bench.model, config, domain_seed(config.seed, task.name))
         groups = parameter_groups(config, lora, crma)
         with MetricsLog(folder, task.name, steps) as log:
-            answer_tokens = fit(bench, attachment, groups, task, steps, log)
+            batches = own_batches(task, config, steps)
+            answer_tokens = fit(bench, groups, batches, log, attachment=attachment)
         lora.save(folder / ADAPTER, base.name)
         lora.load(folder / ADAPTER)
         loss_after = bench.loss(task.holdout)

@@ -4,9 +4,11 @@ Owns: batch after batch through loss, backward pass, optimizer and log. Knows no
 saved before and after.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
+from torch import Tensor
 
 from crma_adapters.attach import Attachment
 from crma_adapters.crma import Crma
@@ -17,65 +19,87 @@ from crma_training.losses import answer_loss
 from crma_training.metrics import MetricsLog, StepMetrics
 from crma_training.optimize import GroupOptimizer, ParameterGroup
 from crma_training.spectral import read_spectral
-from crma_training.tokens import collate, training_order
+from crma_training.tokens import Example, collate, training_order
 from crma_training.workbench import Task, Workbench
+
+Batches = Iterable[Sequence[Example]]
 
 
 def fit(
     bench: Workbench,
-    attachment: Attachment,
     groups: Sequence[ParameterGroup],
-    task: Task,
-    steps: int,
+    batches: Batches,
     log: MetricsLog,
+    *,
+    attachment: Attachment | None = None,
+    penalty: Callable[[], Tensor] | None = None,
 ) -> int:
-    """Trains the groups on the task with the CRMA attached; returns the number of answer tokens learnt from.
+    """Trains the groups, a step per batch; returns the number of answer tokens learnt from.
+
+    `attachment` is the CRMA in use, whose blocks are logged. `penalty` is added to each batch's loss (a
+    regulariser; the logged loss is without it).
 
     Raises:
         TrainingError: the loss is not finite.
     """
-    config = bench.config
-    optimizer = GroupOptimizer(
+    optimizer = _optimizer(bench.config, groups, log.steps)
+    if attachment is not None:
+        attachment.record_updates = True
+    bench.model.train()
+    answer_tokens = 0
+    for step, examples in enumerate(batches):
+        batch = collate(examples, bench.pad_id)
+        loss = answer_loss(bench.model, batch)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"{log.domain}: loss is {loss.item()} at step {step}; lower --learning-rate, "
+                "or use --dtype float32"
+            )
+        objective = loss if penalty is None else loss + penalty()
+        objective.backward()  # type: ignore[no-untyped-call]
+        update = optimizer.step(step)
+        log.write(
+            StepMetrics(
+                domain=log.domain,
+                step=step,
+                loss=loss.item(),
+                gradient_norm={name: clipping.norm for name, clipping in update.clippings.items()},
+                clipped={name: clipping.clipped for name, clipping in update.clippings.items()},
+                learning_rate=update.learning_rates,
+                spectral=None if attachment is None else read_spectral(attachment),
+                tokens=batch.tokens,
+            )
+        )
+        answer_tokens += batch.answer_tokens
+    if attachment is not None:
+        attachment.record_updates = False
+    return answer_tokens
+
+
+def own_batches(task: Task, config: TrainConfig, steps: int) -> Iterator[list[Example]]:
+    """`steps` batches of the task's own rows, the same for every method of learning them."""
+    order = training_order(task.train, config.batch_size, steps, seed=f"{config.seed}/{task.name}")
+    return ([task.train[index] for index in indices] for indices in order)
+
+
+def steps_for(task: Task, config: TrainConfig) -> int:
+    """Optimizer steps of one domain."""
+    return config.steps or config.epochs * math.ceil(len(task.train) / config.batch_size)
+
+
+def _optimizer(config: TrainConfig, groups: Sequence[ParameterGroup], steps: int) -> GroupOptimizer:
+    return GroupOptimizer(
         groups,
         steps=steps,
         schedule=config.schedule,
         warmup=config.warmup,
         zclip_threshold=config.zclip_threshold,
     )
-    order = training_order(task.train, config.batch_size, steps, seed=f"{config.seed}/{task.name}")
-    attachment.record_updates = True
-    bench.model.train()
-    answer_tokens = 0
-    for step, indices in enumerate(order):
-        batch = collate([task.train[index] for index in indices], bench.pad_id)
-        loss = answer_loss(bench.model, batch)
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"{task.name}: loss is {loss.item()} at step {step}; lower --learning-rate, "
-                "or use --dtype float32"
-            )
-        loss.backward()  # type: ignore[no-untyped-call]
-        update = optimizer.step(step)
-        log.write(
-            StepMetrics(
-                domain=task.name,
-                step=step,
-                loss=loss.item(),
-                gradient_norm={name: clipping.norm for name, clipping in update.clippings.items()},
-                clipped={name: clipping.clipped for name, clipping in update.clippings.items()},
-                learning_rate=update.learning_rates,
-                spectral=read_spectral(attachment),
-                tokens=batch.tokens,
-            )
-        )
-        answer_tokens += batch.answer_tokens
-    attachment.record_updates = False
-    return answer_tokens
 
 
 def parameter_groups(config: TrainConfig, lora: DomainLora, crma: Crma) -> list[ParameterGroup]:
     """The LoRA and, unless the backbone is frozen, CRMA's projections, logits and gates."""
-    groups = [ParameterGroup("lora", lora.parameters(), config.learning_rate, config.weight_decay)]
+    groups = [lora_group(config, lora)]
     if config.freeze_backbone:
         crma.requires_grad_(False)
     settings = {
@@ -87,3 +111,8 @@ def parameter_groups(config: TrainConfig, lora: DomainLora, crma: Crma) -> list[
         if parameters:
             groups.append(ParameterGroup(name, tuple(parameters), *settings[name]))
     return groups
+
+
+def lora_group(config: TrainConfig, lora: DomainLora) -> ParameterGroup:
+    """A and B of the LoRA."""
+    return ParameterGroup("lora", lora.parameters(), config.learning_rate, config.weight_decay)

@@ -48,9 +48,10 @@ class DomainLora:
             ) from error
 
     @classmethod
-    def saved(cls, model: Any, directory: Path) -> "DomainLora":
-        """One that `save` wrote."""
+    def saved(cls, model: Any, directory: Path, *, trainable: bool = False) -> "DomainLora":
+        """One that `save` wrote, to be measured, or to go on training."""
         settings = LoraConfig.from_pretrained(str(directory))
+        settings.inference_mode = not trainable
         settings.base_model_name_or_path = None  # else PEFT warns that the base model's folder is another one
         lora = cls(model, settings)
         lora.load(directory)

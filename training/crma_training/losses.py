@@ -1,10 +1,11 @@
 """The answer loss of a causal language model, for training and for measuring.
 
-Owns: cross-entropy over answer tokens with logits computed at those positions only. Knows nothing of LoRA or
-CRMA.
+Owns: cross-entropy over answer tokens with logits computed at those positions only, in all or row by row.
+Knows nothing of LoRA or CRMA.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,18 +16,23 @@ from crma_training.tokens import Batch, Example, collate
 
 
 def answer_loss(model: Any, batch: Batch, reduction: str = "mean") -> Tensor:
-    """Cross-entropy (nats per answer token), a scalar in float32.
+    """Cross-entropy (nats per answer token), a scalar in float32."""
+    logits, targets = _answer_logits(model, batch)
+    return cross_entropy(logits, targets[targets != -100], reduction=reduction)
+
+
+def _answer_logits(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Logits (N, vocabulary) float32 of the N answer tokens, row by row, and the targets (B, t) they predict.
 
     The vocabulary projection is a fifth of a small model's work, so it runs on the (N, d) states that predict
     an answer token and on no others.
     """
     states, targets = _states(model, batch)
-    predicting = targets != -100
-    logits = model.get_output_embeddings()(states[predicting]).float()
+    logits = model.get_output_embeddings()(states[targets != -100]).float()
     cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)  # Gemma-2
     if cap is not None:
         logits = torch.tanh(logits / cap) * cap
-    return cross_entropy(logits, targets[predicting], reduction=reduction)
+    return logits, targets
 
 
 def _states(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -58,3 +64,36 @@ def mean_answer_loss(model: Any, examples: Sequence[Example], batch_size: int, p
         total += float(answer_loss(model, batch, reduction="sum"))
         tokens += batch.answer_tokens
     return total / tokens
+
+
+@dataclass(frozen=True)
+class AnswerScore:
+    """One row: its summed loss (nats), its answer tokens, and whether each of them was the most likely one.
+
+    The last is what greedy decoding would show: it gives exactly the reference's tokens if and only if every
+    answer token is the arg max given the reference before it.
+    """
+
+    loss: float
+    tokens: int
+    exact: bool
+
+
+@torch.no_grad()
+def answer_scores(
+    model: Any, examples: Sequence[Example], batch_size: int, pad_id: int
+) -> tuple[AnswerScore, ...]:
+    """Every row's score, in the order given, in evaluation mode."""
+    model.eval()
+    order = sorted(range(len(examples)), key=lambda index: len(examples[index].token_ids))
+    scores: dict[int, AnswerScore] = {}
+    for start in range(0, len(order), batch_size):
+        indices = order[start : start + batch_size]
+        logits, targets = _answer_logits(model, collate([examples[index] for index in indices], pad_id))
+        expected = targets[targets != -100]
+        losses = cross_entropy(logits, expected, reduction="none").double().cpu()
+        right = (logits.argmax(-1) == expected).cpu()
+        counts = (targets != -100).sum(-1).tolist()
+        for index, loss, hits in zip(indices, losses.split(counts), right.split(counts), strict=True):
+            scores[index] = AnswerScore(float(loss.sum()), len(loss), bool(hits.all()))
+    return tuple(scores[index] for index in range(len(examples)))

@@ -24,7 +24,7 @@ class StepMetrics:
     Attributes:
         loss: nats per answer token, before the update.
         gradient_norm, clipped: L2 norm before clipping, and whether ZClip scaled it.
-        spectral: what CRMA's blocks did, after the update.
+        spectral: what CRMA's blocks did, after the update; None without CRMA.
         tokens: of the batch, prompts included, padding not.
     """
 
@@ -34,7 +34,7 @@ class StepMetrics:
     gradient_norm: dict[str, float]
     clipped: dict[str, bool]
     learning_rate: dict[str, float]
-    spectral: SpectralReading
+    spectral: SpectralReading | None
     tokens: int
 
 
@@ -42,6 +42,7 @@ class MetricsLog:
     """Appends steps to `metrics.jsonl` and moves a progress bar; measures speed from step to step."""
 
     def __init__(self, directory: Path, domain: str, steps: int) -> None:
+        self.domain, self.steps = domain, steps
         self._file = (directory / FILE_NAME).open("w", encoding="utf-8")
         # A bar that is piped into a file is a line per update: there, one every 10 s is enough.
         pause_s = 0.1 if sys.stderr.isatty() else 10.0
@@ -66,9 +67,12 @@ class MetricsLog:
         self._tokens += metrics.tokens
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
-        self._bar.set_postfix_str(
-            f"loss {metrics.loss:.3f}, ||M|| {1 + metrics.spectral.mixing_norm_error:.6f}, "
-            f"alpha {metrics.spectral.alpha_mean:.4f}, {self._tokens / (now - self._started):.0f} tok/s",
-            refresh=False,
+        spectral = metrics.spectral
+        crma = (
+            f"||M|| {1 + spectral.mixing_norm_error:.6f}, alpha {spectral.alpha_mean:.4f}, "
+            if spectral
+            else ""
         )
+        speed = self._tokens / (now - self._started)
+        self._bar.set_postfix_str(f"loss {metrics.loss:.3f}, {crma}{speed:.0f} tok/s", refresh=False)
         self._bar.update()

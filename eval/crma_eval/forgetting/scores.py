@@ -6,21 +6,10 @@ Owns: the form of the measurements. Knows nothing of how they are made or summed
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from crma_training.losses import AnswerScore
 
-@dataclass(frozen=True)
-class RowScore:
-    """One row under one model state.
 
-    Attributes:
-        loss: sum over the row's answer tokens, nats.
-        tokens: number of answer tokens, the end-of-turn token included.
-        exact: greedy decoding gives exactly the reference's tokens (every answer token is the most likely
-            one given the reference before it, which is the same thing).
-    """
-
-    loss: float
-    tokens: int
-    exact: bool
+RowScore = AnswerScore
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,31 @@
+"""Every method by name.
+
+Owns: the list. Knows nothing of how they work.
+"""
+
+from crma_adapters.errors import ConfigError
+from crma_training.continual.method import Method
+from crma_training.continual.modular import Modular
+from crma_training.continual.plain import Frozen, FrozenMatched, Joint, Naive
+
+CORE: tuple[Method, ...] = (Naive(), Frozen(), FrozenMatched(), Modular())
+"""The methods of the main table."""
+
+COMPARISONS: tuple[Method, ...] = (
+    Modular("modular-nonexpansive", mode="nonexpansive"),
+    Modular("modular-identity", mode="identity"),
+    Modular("modular-free", mode="free"),
+    Modular("modular-frozen-after-1", frozen_after=1),
+    Joint(),
+)
+"""Controls of CRMA, published baselines and the upper bound."""
+
+METHODS: dict[str, Method] = {method.name: method for method in (*CORE, *COMPARISONS)}
+
+
+def methods_named(names: tuple[str, ...]) -> tuple[Method, ...]:
+    """The methods in the order named. Raises `ConfigError` for names that no method has."""
+    unknown = [name for name in names if name not in METHODS]
+    if unknown:
+        raise ConfigError(f"unknown method {', '.join(unknown)}; choose among {', '.join(METHODS)}")
+    return tuple(METHODS[name] for name in names)
