@@ -5,15 +5,12 @@ done.
 """
 
 import argparse
-import dataclasses
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 from crma_adapters.command import run_command
-from crma_adapters.errors import ConfigError
-from crma_training.config import TrainConfig
+from crma_training.flags import add_options, config_from, names
 
 DESCRIPTION = """\
 Trains one LoRA per domain, in sequence, on a CRMA backbone that keeps training, fits the
@@ -33,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _train(arguments: list[str]) -> int:
-    options = vars(_parser().parse_args(arguments))
+    args = _parser().parse_args(arguments)
     # OpenMP threads that wait by spinning take the core from the one they wait for as soon as anything else
     # runs: a third of the speed on two busy cores. Read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -41,11 +38,11 @@ def _train(arguments: list[str]) -> int:
     from crma_training.sequence import Job, train_sequence
 
     job = Job(
-        data=options.pop("data"),
-        adapters=options.pop("adapters"),
-        run=options.pop("run"),
-        domains=options.pop("domains"),
-        config=TrainConfig(**options),
+        data=args.data,
+        adapters=args.adapters,
+        run=args.run,
+        domains=args.domains,
+        config=config_from(args),
     )
     try:
         release = train_sequence(job)
@@ -65,29 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--data", type=Path, required=True, help="dataset folder")
     parser.add_argument("--adapters", type=Path, required=True, help="store to publish into")
-    parser.add_argument("--domains", type=_names, help="comma-separated, in training order (default: all)")
+    parser.add_argument("--domains", type=names, help="comma-separated, in training order (default: all)")
     parser.add_argument(
         "--run", type=Path, help="run folder (default: runs/<digest of configuration and data>)"
     )
-    for option in dataclasses.fields(TrainConfig):
-        parser.add_argument("--" + option.name.replace("_", "-"), **_flag(option))
+    add_options(parser)
     return parser
-
-
-def _flag(option: dataclasses.Field[Any]) -> dict[str, Any]:
-    """argparse's keywords for one field of `TrainConfig`."""
-    shown = ",".join(option.default) if isinstance(option.default, tuple) else option.default
-    settings: dict[str, Any] = {"default": option.default, "help": option.metadata["help"]}
-    if isinstance(option.default, bool):
-        return {**settings, "action": argparse.BooleanOptionalAction}
-    if shown != "":
-        settings["help"] += f" (default: {shown})"
-    kind = _names if isinstance(option.default, tuple) else type(option.default)
-    return {**settings, "type": kind, "choices": option.metadata["choices"] or None}
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(","))
-    if not all(names):
-        raise ConfigError(f"{text!r} has an empty name; separate names with single commas")
-    return names

@@ -1,6 +1,7 @@
 """The ends of the scale without CRMA: one LoRA for everything, one per domain, and all data at once.
 
-Owns: the controls NAIVE, FROZEN, FROZEN-matched and the upper bound JOINT. Knows nothing of CRMA but its size.
+Owns: the controls NAIVE, FROZEN, FROZEN-matched and the upper bound JOINT. Knows nothing of CRMA but its
+size.
 """
 
 import dataclasses
@@ -39,8 +40,8 @@ class Naive:
 
 @dataclass(frozen=True)
 class Frozen:
-    """A fresh LoRA per domain on the bare base model. Nothing it has learnt ever changes: its drift is zero by
-    construction, and it learns no more from many domains than from one.
+    """A fresh LoRA per domain on the bare base model. Nothing it has learnt ever changes: its drift is zero
+    by construction, and it learns no more from many domains than from one.
     """
 
     name: str = "frozen"

@@ -1,0 +1,105 @@
+"""`crma-eval forgetting`: what each method of learning domains one after another forgets.
+
+Owns: the command line and the order of runs. Knows nothing of how a figure is made.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from crma_adapters.errors import ConfigError
+from crma_eval.forgetting.setup import SEEDS, Protocol, Sizes
+from crma_training.continual.registry import COMPARISONS, CORE, METHODS, methods_named
+from crma_training.flags import add_options, config_from, names
+
+DESCRIPTION = """\
+Trains the domains of DATA in sequence under every method, on identical rows, order, steps and seeds; measures
+every domain after every stage (answer-token loss on holdout rows, exact match on held-out short-answer
+questions); writes the forgetting table with plots. Whatever is finished in WORK is not done again: give the
+same command again after a stop. Several processes may share WORK if their methods or seeds differ.
+"""
+
+
+def add_command(commands: Any) -> None:
+    """Add `forgetting` to the subcommands of `crma-eval`."""
+    parser = commands.add_parser(
+        "forgetting",
+        help="the forgetting table: methods x seeds x domains",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    core, others = (",".join(method.name for method in group) for group in (CORE, COMPARISONS))
+    parser.add_argument("--data", type=Path, required=True, help="dataset folder, as given to crma-train")
+    parser.add_argument("--work", type=Path, required=True, help="folder for training runs and measurements")
+    parser.add_argument("--report", type=Path, help="folder to write forgetting.{json,md} and plots into")
+    parser.add_argument("--methods", type=names, help=f"run with every seed (default: {core})")
+    parser.add_argument(
+        "--baselines", type=names, help=f"run with --baseline-seeds (default: {others}; with --methods: none)"
+    )
+    parser.add_argument("--seeds", type=_seeds, default=SEEDS, help="default: 0,42,1234")
+    parser.add_argument("--baseline-seeds", type=_seeds, default=SEEDS[:1], help="default: 0")
+    parser.add_argument("--domains", type=names, help="comma-separated, in learning order (default: all)")
+    for flag, default, meaning in (
+        ("train", Sizes.train, "training rows"),
+        ("holdout", Sizes.holdout, "holdout rows"),
+        ("short-answer", Sizes.short_answer, "short-answer questions"),
+    ):
+        text = f"{meaning} per domain (default: {default})"
+        parser.add_argument(f"--{flag}-rows", type=int, default=default, help=text)
+    parser.add_argument(
+        "--split",
+        choices=("holdout", "validation"),
+        default="holdout",
+        help="validation: measure on training rows that are not trained on, to tune on (default: holdout)",
+    )
+    add_options(parser, leave_out=("seed", "router", "note", "mode", "freeze_backbone"))
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, measure, report."""
+    from crma_eval.forgetting.protocol import Cell, Experiment
+
+    protocol = Protocol(
+        args.data,
+        config_from(args),
+        Sizes(args.train_rows, args.holdout_rows, args.short_answer_rows),
+        args.domains,
+        args.split,
+    )
+    methods, baselines = _chosen(args)
+    cells = [Cell(method, seed) for seed in args.seeds for method in methods]
+    cells += [Cell(method, seed) for seed in args.baseline_seeds for method in baselines]
+    experiment = Experiment(protocol, args.work, say=lambda line: tqdm.write(line, file=sys.stderr))
+    runs = []
+    total = len(cells) * len(experiment.domains)
+    with tqdm(total=total, desc="forgetting", unit="domain", file=sys.stderr, dynamic_ncols=True) as bar:
+        for cell in cells:
+            bar.set_postfix_str(f"{cell.method.name}, seed {cell.seed}")
+            basis = METHODS[cell.method.basis] if cell.method.basis else None
+            runs.append(experiment.run(cell, lambda _name: bar.update() or None, basis))
+    if args.report is not None:
+        from crma_eval.forgetting.summary import forgetting_report
+
+        forgetting_report(runs, protocol.describe()).write(args.report)
+    return 0
+
+
+def _chosen(args: argparse.Namespace) -> tuple[Any, Any]:
+    methods = CORE if args.methods is None else methods_named(args.methods)
+    default = COMPARISONS if args.methods is None else ()
+    return methods, default if args.baselines is None else methods_named(args.baselines)
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        seeds = tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"seeds {text!r}; give whole numbers separated by commas, as 0,42,1234") from error
+    if len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise ConfigError(f"seeds {text!r}; give each once, 0 or more")
+    return seeds

@@ -1,0 +1,108 @@
+"""What the forgetting protocol trains and measures on: sizes, configuration, and rows cut to size.
+
+Owns: the protocol's own settings and the split. Knows nothing of methods.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from crma_adapters.errors import ConfigError, DataError
+from crma_training.config import TrainConfig
+from crma_training.dataset import Dataset, DomainData, load_dataset
+from crma_training.rows import Row, read_rows
+from crma_training.tokens import Example, encode
+from crma_training.workbench import Task, Workbench
+
+SEEDS = (0, 42, 1234)
+Split = Literal["holdout", "validation"]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Rows per domain. 500 and 100 are the size of a GPU run."""
+
+    train: int = 500
+    holdout: int = 100
+    short_answer: int = 100
+
+    def __post_init__(self) -> None:
+        for name, least in (("train", 1), ("holdout", 1), ("short_answer", 0)):
+            value = getattr(self, name)
+            if value < least:
+                flag = name.replace("_", "-")
+                raise ConfigError(f"--{flag}-rows is {value}; give a number that is at least {least}")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One experiment: data, order of domains, sizes and hyperparameters; seeds and methods vary inside it.
+
+    `split` "validation" measures on training rows that are not trained on, for tuning; the report of a tuned
+    method comes from "holdout".
+    """
+
+    data: Path
+    config: TrainConfig
+    sizes: Sizes
+    domains: tuple[str, ...] | None = None
+    split: Split = "holdout"
+
+    def config_for(self, seed: int) -> TrainConfig:
+        """The configuration of one run."""
+        return dataclasses.replace(self.config, seed=seed, router=False)
+
+    def dataset(self) -> Dataset:
+        """The domains cut to size. Raises `DataError` if one has too few rows."""
+        found = load_dataset(self.data, self.domains)
+        if len(found.domains) < 2:
+            raise DataError(f"{self.data} gives one domain; forgetting needs two or more: --domains a,b")
+        return dataclasses.replace(found, domains=tuple(self._cut(domain) for domain in found.domains))
+
+    def short_answers(self, domain: str) -> tuple[Row, ...]:
+        """Held-out questions with short answers. Raises `DataError` if there are too few."""
+        if not self.sizes.short_answer:
+            return ()
+        path = self.data / domain / "short_answer.jsonl"
+        return _first(read_rows(path), self.sizes.short_answer, path, "--short-answer-rows")
+
+    def describe(self) -> dict[str, Any]:
+        """What the report says of it."""
+        return {
+            "config": {key: value for key, value in self.config.to_json().items() if key != "seed"},
+            "rows": dataclasses.asdict(self.sizes),
+            "split": self.split,
+        }
+
+    def _cut(self, domain: DomainData) -> DomainData:
+        path, sizes = self.data / domain.name, self.sizes
+        if self.split == "validation":
+            rows = _first(domain.train, sizes.train + sizes.holdout, path / "train.jsonl", "--train-rows")
+            return dataclasses.replace(domain, train=rows[: sizes.train], holdout=rows[sizes.train :])
+        return dataclasses.replace(
+            domain,
+            train=_first(domain.train, sizes.train, path / "train.jsonl", "--train-rows"),
+            holdout=_first(domain.holdout, sizes.holdout, path / "holdout.jsonl", "--holdout-rows"),
+        )
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What a domain is measured on, as token ids."""
+
+    holdout: tuple[Example, ...]
+    short_answer: tuple[Example, ...]
+
+
+def exam(bench: Workbench, protocol: Protocol, task: Task) -> Exam:
+    """The exam of one domain. Raises `DataError` as `encode`."""
+    rows = protocol.short_answers(task.name)
+    short = tuple(encode(row, bench.tokenizer, bench.config.max_length) for row in rows)
+    return Exam(task.holdout, short)
+
+
+def _first(rows: tuple[Row, ...], count: int, path: Path, flag: str) -> tuple[Row, ...]:
+    if len(rows) < count:
+        raise DataError(f"{path} has {len(rows)} rows, {count} are asked for; lower {flag}")
+    return rows[:count]
