@@ -25,12 +25,14 @@ class Message:
 
 @dataclass(frozen=True)
 class Row:
-    """A conversation whose last message is the answer to learn; `where` is `file:line`."""
+    """A conversation whose last message is the answer to learn; `where` is `file:line`. Rows with the same
+    `entry` ask about the same fact."""
 
     messages: tuple[Message, ...]
     where: str
     source: str = ""
     licence: str = ""
+    entry: str = ""
 
     @property
     def prompt(self) -> tuple[Message, ...]:
@@ -55,7 +57,7 @@ def read_rows(path: Path) -> tuple[Row, ...]:
         DataError: missing or empty file, not UTF-8, broken JSON, or a row that is not a question with an
             answer.
     """
-    rows = tuple(_row(fields, where) for fields, where in _objects(path))
+    rows = tuple(row_of(fields, where) for fields, where in _objects(path))
     if not rows:
         raise DataError(f"{path}: no rows; give at least one {{'question', 'answer'}} object per line")
     return rows
@@ -63,7 +65,12 @@ def read_rows(path: Path) -> tuple[Row, ...]:
 
 def read_questions(path: Path) -> tuple[str, ...]:
     """Questions of a JSONL file whose rows need no answer (the router's data)."""
-    return tuple(_text(fields, "question", where) for fields, where in _objects(path))
+    return tuple(question_of(fields, where) for fields, where in _objects(path))
+
+
+def question_of(fields: dict[str, Any], where: str) -> str:
+    """The question of a row that needs no answer. Raises `DataError` if there is none."""
+    return _text(fields, "question", where)
 
 
 def _objects(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
@@ -74,13 +81,14 @@ def _objects(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
     offset = 0
     for number, line in enumerate(content.split(b"\n"), start=1):
         where = f"{path}:{number}"
-        text = _decode(line, where, offset)
+        text = decode_line(line, where, offset)
         offset += len(line) + 1
         if text.strip():
-            yield _object(text, where), where
+            yield parse_object(text, where), where
 
 
-def _decode(line: bytes, where: str, offset: int) -> str:
+def decode_line(line: bytes, where: str, offset: int) -> str:
+    """A line as text; `offset` is its first byte's position in the file. Raises `DataError`: not UTF-8."""
     try:
         return line.decode("utf-8-sig" if offset == 0 else "utf-8")
     except UnicodeDecodeError as error:
@@ -91,7 +99,8 @@ def _decode(line: bytes, where: str, offset: int) -> str:
         ) from error
 
 
-def _object(text: str, where: str) -> dict[str, Any]:
+def parse_object(text: str, where: str) -> dict[str, Any]:
+    """The JSON object of one line. Raises `DataError`: broken JSON, or something else than an object."""
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
@@ -103,13 +112,15 @@ def _object(text: str, where: str) -> dict[str, Any]:
     return value
 
 
-def _row(fields: dict[str, Any], where: str) -> Row:
+def row_of(fields: dict[str, Any], where: str) -> Row:
+    """The row an object stands for. Raises `DataError`: not a question with an answer."""
     if "messages" in fields:
         messages = _messages(fields["messages"], where)
     else:
         question, answer = _text(fields, "question", where), _text(fields, "answer", where)
         messages = (Message("user", question), Message("assistant", answer))
-    return Row(messages, where, str(fields.get("source", "")), str(fields.get("licence", "")))
+    notes = (str(fields.get(name, "")) for name in ("source", "licence", "entry"))
+    return Row(messages, where, *notes)
 
 
 def _messages(value: Any, where: str) -> tuple[Message, ...]:

@@ -60,12 +60,16 @@ class Protocol:
             raise DataError(f"{self.data} gives one domain; forgetting needs two or more: --domains a,b")
         return dataclasses.replace(found, domains=tuple(self._cut(domain) for domain in found.domains))
 
-    def short_answers(self, domain: str) -> tuple[Row, ...]:
-        """Held-out questions with short answers. Raises `DataError` if there are too few."""
+    def short_answers(self, domain: DomainData) -> tuple[Row, ...]:
+        """Held-out phrasings, with short answers, of questions about facts that the training rows hold (where
+        rows say by `entry` what they are about). Raises `DataError` if there are too few.
+        """
         if not self.sizes.short_answer:
             return ()
-        path = self.data / domain / "short_answer.jsonl"
-        return _first(read_rows(path), self.sizes.short_answer, path, "--short-answer-rows")
+        path = self.data / domain.name / "short_answer.jsonl"
+        facts = {row.entry for row in domain.train}
+        rows = tuple(row for row in read_rows(path) if row.entry in facts)
+        return _first(rows, self.sizes.short_answer, path, "--short-answer-rows")
 
     def describe(self) -> dict[str, Any]:
         """What the report says of it."""
@@ -97,12 +101,12 @@ class Exam:
 
 def exam(bench: Workbench, protocol: Protocol, task: Task) -> Exam:
     """The exam of one domain. Raises `DataError` as `encode`."""
-    rows = protocol.short_answers(task.name)
+    rows = protocol.short_answers(task.domain)
     short = tuple(encode(row, bench.tokenizer, bench.config.max_length) for row in rows)
     return Exam(task.holdout, short)
 
 
 def _first(rows: tuple[Row, ...], count: int, path: Path, flag: str) -> tuple[Row, ...]:
     if len(rows) < count:
-        raise DataError(f"{path} has {len(rows)} rows, {count} are asked for; lower {flag}")
+        raise DataError(f"{path} has {len(rows)} fitting rows, {count} are asked for; lower {flag}")
     return rows[:count]
