@@ -24,6 +24,8 @@ from crma_training.run_folder import RunFolder
 from crma_training.workbench import Task, load_workbench
 
 MEASURED = "measured"
+# Settings of crma-train that decide nothing here: the method has its own, or they are of its reports.
+BESIDE = ("mode", "freeze_backbone", "router", "note", "holdout_every", "holdout_rows")
 
 
 @dataclass(frozen=True)
@@ -113,9 +115,10 @@ class Experiment:
             )
 
     def _identity(self, cell: Cell) -> dict[str, Any]:
+        config = self.protocol.config_for(cell.seed)
         return {
             "method": dataclasses.asdict(cell.method),  # type: ignore[call-overload]
-            "config": self.protocol.config_for(cell.seed).to_json(),
+            "config": {k: v for k, v in config.to_json().items() if k not in BESIDE},
             "base_fingerprint": self._base.fingerprint,
             "data_sha256": self.data.sha256,
             "cut": dataclasses.asdict(self.protocol.sizes) | {"split": self.protocol.split},
