@@ -83,7 +83,7 @@ def load_domain(directory: Path, name: str) -> DomainData:
     folder = directory / name
     if not (folder / "train.jsonl").is_file():
         path = directory / f"{name}.jsonl"
-        return DomainData(name, *_split(read_rows(path), path), ())
+        return DomainData(name, *split_rows(read_rows(path), path), ())
     train, holdout = read_rows(folder / "train.jsonl"), read_rows(folder / "holdout.jsonl")
     _refuse_leak(train, holdout)
     return DomainData(name, train, holdout, _router_questions(folder))
@@ -113,8 +113,8 @@ def _refuse_leak(train: tuple[Row, ...], holdout: tuple[Row, ...]) -> None:
             )
 
 
-def _split(rows: tuple[Row, ...], path: Path) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
-    """Splits by question, in the order of the questions' hashes: no question stands on both sides."""
+def split_rows(rows: tuple[Row, ...], path: Path) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """Splits a short-form file by question: no question stands on both sides; the order is by hash."""
     keys = sorted({row.key for row in rows}, key=lambda key: hashlib.sha256(key.encode()).digest())
     if len(keys) < 2:
         raise DataError(f"{path}: one distinct question; at least two are needed, one is held out")

@@ -145,4 +145,6 @@ def _text(fields: dict[str, Any], name: str, where: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str) or not value.strip():
         raise DataError(f"{where}: no {name}; {name!r} must be a non-empty string")
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        raise DataError(f"{where}: {name} has half of a surrogate pair, which is no character; remove it")
     return value
