@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from crma_adapters.errors import ConfigError
-from crma_eval.forgetting.setup import SEEDS, Protocol, Sizes
+from crma_eval.forgetting.setup import BESIDE, SEEDS, Protocol, Sizes
 from crma_training.continual.registry import COMPARISONS, CORE, METHODS, methods_named
 from crma_training.flags import add_options, config_from, names
 
@@ -49,14 +49,15 @@ def add_command(commands: Any) -> None:
         ("short-answer", Sizes.short_answer, "short-answer questions"),
     ):
         text = f"{meaning} per domain (default: {default})"
-        parser.add_argument(f"--{flag}-rows", type=int, default=default, help=text)
+        name = f"rows_{flag.replace('-', '_')}"
+        parser.add_argument(f"--{flag}-rows", dest=name, type=int, default=default, help=text)
     parser.add_argument(
         "--split",
         choices=("holdout", "validation"),
         default="holdout",
         help="validation: measure on training rows that are not trained on, to tune on (default: holdout)",
     )
-    add_options(parser, leave_out=("seed", "router", "note", "mode", "freeze_backbone"))
+    add_options(parser, leave_out=(*BESIDE, "seed"))
     parser.set_defaults(run=run)
 
 
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     protocol = Protocol(
         args.data,
         config_from(args),
-        Sizes(args.train_rows, args.holdout_rows, args.short_answer_rows),
+        Sizes(args.rows_train, args.rows_holdout, args.rows_short_answer),
         args.domains,
         args.split,
     )

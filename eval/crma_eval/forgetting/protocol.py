@@ -17,15 +17,13 @@ from crma_adapters.base_model import resolve_base_model
 from crma_adapters.errors import ConfigError, TrainingError
 from crma_eval.forgetting.measure import Measurer
 from crma_eval.forgetting.scores import MethodRun
-from crma_eval.forgetting.setup import Protocol, exam
+from crma_eval.forgetting.setup import BESIDE, Protocol, exam
 from crma_training.continual.method import Lesson, Method, Serving
 from crma_training.dataset import Dataset
 from crma_training.run_folder import RunFolder
 from crma_training.workbench import Task, load_workbench
 
 MEASURED = "measured"
-# Settings of crma-train that decide nothing here: the method has its own, or they are of its reports.
-BESIDE = ("mode", "freeze_backbone", "router", "note", "holdout_every", "holdout_rows")
 
 
 @dataclass(frozen=True)

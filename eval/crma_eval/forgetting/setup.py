@@ -16,6 +16,8 @@ from crma_training.tokens import Example, encode
 from crma_training.workbench import Task, Workbench
 
 SEEDS = (0, 42, 1234)
+# Settings of crma-train that decide nothing here: the method has its own, or they are of its reports.
+BESIDE = ("mode", "freeze_backbone", "router", "note", "holdout_every", "holdout_rows")
 Split = Literal["holdout", "validation"]
 
 
@@ -74,7 +76,7 @@ class Protocol:
     def describe(self) -> dict[str, Any]:
         """What the report says of it."""
         return {
-            "config": {key: value for key, value in self.config.to_json().items() if key != "seed"},
+            "config": {k: v for k, v in self.config.to_json().items() if k not in (*BESIDE, "seed")},
             "rows": dataclasses.asdict(self.sizes),
             "split": self.split,
         }

@@ -1,0 +1,200 @@
+"""Methods, seeds and domains on the tiny model: what is trained, kept, resumed and refused."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from crma_adapters.errors import ConfigError, DataError, TrainingError
+from crma_eval.cli import main
+from crma_eval.forgetting.protocol import Cell, Experiment
+from crma_eval.forgetting.scores import MethodRun
+from crma_eval.forgetting.setup import Protocol, Sizes
+from crma_training.config import TrainConfig
+from crma_training.continual.method import Lesson
+from crma_training.continual.plain import Frozen, Joint, Naive
+from crma_training.continual.registry import METHODS
+
+Make = Callable[..., Experiment]
+SIZES = Sizes(train=16, holdout=4, short_answer=0)
+
+
+@pytest.fixture
+def make(base_model: Path, data_folder: Path, tmp_path: Path) -> Make:
+    """Experiments on the tiny model, in one work folder."""
+
+    def experiment(
+        said: list[str] | None = None, sizes: Sizes = SIZES, domains: tuple[str, ...] = ("legal", "code")
+    ) -> Experiment:
+        config = TrainConfig(model=str(base_model), steps=3, batch_size=4, learning_rate=1e-2)
+        protocol = Protocol(data_folder, config, sizes, domains)
+        return Experiment(protocol, tmp_path / "work", say=[].append if said is None else said.append)
+
+    return experiment
+
+
+def ignore(_domain: str) -> None:
+    pass
+
+
+def test_one_lora_for_all_forgets_and_one_per_domain_does_not(make: Make) -> None:
+    experiment = make()
+    naive = experiment.run(Cell(Naive(), 0), ignore)
+    frozen = experiment.run(Cell(Frozen(), 0), ignore)
+    assert naive.domains == ("legal", "code")
+    assert naive.base == frozen.base
+    assert naive.matrix[0] != naive.matrix[1]
+    assert frozen.matrix[1][0] == frozen.matrix[0][0]
+    assert frozen.matrix[0][1] == frozen.base[1]
+    # the first domain is the same work in both methods
+    assert naive.matrix[0][0] == frozen.matrix[0][0]
+    assert naive.matrix[0][0].loss < naive.base[0].loss
+
+
+@pytest.mark.parametrize("name", ["modular", "frozen-matched", "modular-frozen-after-1"])
+def test_every_cell_of_the_matrix_is_measured(make: Make, name: str) -> None:
+    run = make().run(Cell(METHODS[name], 42), ignore)
+    assert run.seed == 42
+    assert [len(stage) for stage in run.matrix] == [2, 2]
+    assert all(len(scores.holdout) == 4 for stage in run.matrix for scores in stage)
+
+
+def test_joint_training_has_the_last_stage_only(make: Make) -> None:
+    run = make().run(Cell(Joint(), 0), ignore)
+    assert run.matrix[0] == ()
+    assert len(run.final) == 2
+
+
+def test_a_stopped_run_goes_on_and_ends_the_same(make: Make, tmp_path: Path) -> None:
+    whole = make().run(Cell(Naive(), 0), ignore)
+    (tmp_path / "work").rename(tmp_path / "elsewhere")
+
+    def stop(_domain: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make().run(Cell(Naive(), 0), stop)
+
+    learnt: list[str] = []
+
+    class Watched(Naive):
+        def learn(self, lesson: Lesson, folder: Path) -> None:
+            learnt.append(lesson.task.name)
+            super().learn(lesson, folder)
+
+    assert make().run(Cell(Watched(), 0), ignore) == whole
+    assert learnt == ["code"]
+
+
+def test_a_damaged_measurement_is_seen_and_made_again(make: Make, tmp_path: Path) -> None:
+    whole = make().run(Cell(Naive(), 0), ignore)
+    kept = sorted((tmp_path / "work" / "measured").iterdir())
+    assert len(kept) == 6
+    document = json.loads(kept[0].read_text())
+    document["scores"]["holdout"][0]["loss"] = 0.0
+    kept[0].write_text(json.dumps(document))
+    kept[1].write_bytes(kept[1].read_bytes()[:40])
+    said: list[str] = []
+    assert make(said).run(Cell(Naive(), 0), ignore) == whole
+    assert len(said) == 2
+    assert all("damaged, measured again" in line for line in said)
+    again: list[str] = []
+    assert make(again).run(Cell(Naive(), 0), ignore) == whole
+    assert not again
+
+
+def test_a_changed_stage_is_refused(make: Make, tmp_path: Path) -> None:
+    make().run(Cell(Naive(), 0), ignore)
+    path = tmp_path / "work/naive/seed-0/legal/adapter/adapter_model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(TrainingError, match="is not what the run wrote"):
+        make().run(Cell(Naive(), 0), ignore)
+
+
+def test_other_sizes_in_the_same_folder_are_refused(make: Make) -> None:
+    make().run(Cell(Naive(), 0), ignore)
+    with pytest.raises(ConfigError, match=r"cut.train was 16, now 12"):
+        make(sizes=dataclasses.replace(SIZES, train=12)).run(Cell(Naive(), 0), ignore)
+
+
+def test_a_method_on_another_needs_it(make: Make) -> None:
+    with pytest.raises(ConfigError, match="frozen with seed 0 is not trained"):
+        make().run(Cell(Naive(), 0), ignore, basis=Frozen())
+
+
+def test_short_answers_are_about_trained_facts(make: Make, data_folder: Path) -> None:
+    for name in ("legal", "code"):
+        rows = [json.loads(line) for line in (data_folder / name / "train.jsonl").read_text().splitlines()]
+        asked = [rows[0] | {"question": "Again?"}, rows[1] | {"question": "What?", "entry": "unknown"}]
+        path = data_folder / name / "short_answer.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in asked))
+    run = make(sizes=dataclasses.replace(SIZES, short_answer=1)).run(Cell(Frozen(), 0), ignore)
+    assert all(len(scores.short_answer) == 1 for scores in run.final)
+    with pytest.raises(DataError, match=r"has 1 fitting rows, 2 are asked for; lower --short-answer-rows"):
+        make(sizes=dataclasses.replace(SIZES, short_answer=2))
+
+
+def test_validation_rows_are_trained_by_nobody(data_folder: Path, base_model: Path) -> None:
+    config = TrainConfig(model=str(base_model))
+    tuning = Protocol(data_folder, config, Sizes(12, 4, 0), ("legal", "code"), "validation").dataset()
+    real = Protocol(data_folder, config, Sizes(12, 4, 0), ("legal", "code")).dataset()
+    for tuned, reported in zip(tuning.domains, real.domains, strict=True):
+        assert tuned.train == reported.train
+        assert not {row.key for row in tuned.holdout} & {row.key for row in (*tuned.train, *reported.holdout)}
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (("--seeds", "1,x"), "give whole numbers separated by commas"),
+        (("--seeds", "1,1"), "give each once"),
+        (("--seeds", "-1"), "0 or more"),
+        (("--train-rows", "0"), "--train-rows is 0; give a number that is at least 1"),
+        (("--train-rows", "999"), "fitting rows, 999 are asked for"),
+        (("--methods", "naive,magic"), "unknown method magic; choose among naive, frozen"),
+        (("--domains", "legal"), "forgetting needs two or more"),
+    ],
+)
+def test_bad_input_is_refused_with_the_reason(
+    base_model: Path,
+    data_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    flags: tuple[str, str],
+    complaint: str,
+) -> None:
+    paths = ["--data", str(data_folder), "--work", str(tmp_path / "w"), "--model", str(base_model)]
+    assert main(["forgetting", *paths, "--holdout-rows", "4", *flags]) != 0
+    assert complaint in capsys.readouterr().err
+
+
+def test_the_command_trains_and_reports(base_model: Path, data_folder: Path, tmp_path: Path) -> None:
+    flags = {
+        "--data": data_folder,
+        "--work": tmp_path / "work",
+        "--report": tmp_path / "report",
+        "--model": base_model,
+        "--methods": "naive,frozen,modular",
+        "--baselines": "joint",
+        "--seeds": "0,1",
+        "--domains": "legal,code",
+        "--train-rows": 8,
+        "--holdout-rows": 4,
+        "--short-answer-rows": 0,
+        "--steps": 2,
+        "--batch-size": 4,
+    }
+    assert main(["forgetting", *(str(part) for flag in flags.items() for part in flag)]) == 0
+    report = json.loads((tmp_path / "report/forgetting.json").read_text())
+    assert report["figures"]["rows"] == {"train": 8, "holdout": 4, "short_answer": 0}
+    text = (tmp_path / "report/forgetting.md").read_text()
+    assert "legal" in text
+    assert str(tmp_path) not in text
+
+
+def test_runs_compare_equal_by_value(make: Make) -> None:
+    run = make().run(Cell(Naive(), 0), ignore)
+    assert isinstance(run, MethodRun)
+    assert make().run(Cell(Naive(), 1), ignore).matrix != run.matrix
