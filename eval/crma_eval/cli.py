@@ -9,19 +9,26 @@ from collections.abc import Sequence
 
 from crma_adapters.command import run_command
 from crma_eval import holdout, questions, served
+from crma_eval.ablation import command as ablation
 from crma_eval.forgetting import command as forgetting
+from crma_eval.spectral import command as spectral
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; exit status 1 means an evaluation ran and its goal was missed."""
     parser = argparse.ArgumentParser(prog="crma-eval", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    ablation.add_command(commands)
     forgetting.add_command(commands)
     holdout.add_command(commands)
     questions.add_command(commands)
     served.add_command(commands)
-    args = parser.parse_args(argv)
-    return run_command(lambda: int(args.run(args)))
+    spectral.add_command(commands)
+    return run_command(lambda: _run(parser.parse_args(argv)))
+
+
+def _run(args: argparse.Namespace) -> int:
+    return int(args.run(args))
 
 
 if __name__ == "__main__":

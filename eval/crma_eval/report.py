@@ -103,11 +103,22 @@ def provenance() -> dict[str, str]:
     """The command as typed, the versions that matter, and the machine's kind (no names, no paths)."""
     program = Path(sys.argv[0]).name
     return {
-        "command": shlex.join([program, *sys.argv[1:]]),
+        "command": shlex.join([program, *(_portable(argument) for argument in sys.argv[1:])]),
         "python": platform.python_version(),
         "packages": ", ".join(f"{name} {found}" for name in _PACKAGES if (found := _version(name))),
         "machine": _machine(),
     }
+
+
+def _portable(argument: str) -> str:
+    """An absolute path as it reads from the working folder, or by its last name where it lies elsewhere."""
+    flag, equals, value = argument.rpartition("=")
+    path = Path(value)
+    if not path.is_absolute():
+        return argument
+    here = Path.cwd()
+    inside = path.resolve().is_relative_to(here)
+    return f"{flag}{equals}{path.resolve().relative_to(here) if inside else path.name}"
 
 
 def _machine() -> str:

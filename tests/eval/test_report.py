@@ -44,6 +44,23 @@ def test_the_command_is_as_typed_without_the_programs_folder(monkeypatch: pytest
     assert provenance()["command"] == "crma-eval forgetting --data 'a b'"
 
 
+def test_the_command_names_no_folder_outside_the_working_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    typed = [
+        "--run",
+        "/home/me/runs/third",
+        f"--report={tmp_path}/out",
+        "--data",
+        "some/data",
+        "--url=http://x/y",
+    ]
+    monkeypatch.setattr("sys.argv", ["crma-eval", *typed])
+    expected = "crma-eval --run third --report=out --data some/data --url=http://x/y"
+    assert provenance()["command"] == expected
+
+
 def test_torch_threads_are_told_only_where_torch_was_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(get_num_threads=lambda: 7))
     assert provenance()["machine"].endswith("CPU cores, 7 torch threads")
