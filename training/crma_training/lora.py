@@ -1,22 +1,22 @@
 """A domain's LoRA: fresh on a base model, saved in PEFT's format, loaded again, taken off.
 
-Owns: what a saved adapter folder holds, byte for byte. Knows nothing of CRMA or of training.
+Owns: a LoRA's life on a model. Knows nothing of CRMA or of training.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-from safetensors.torch import load_file, save_file
+from peft.tuners.lora import LoraLayer
+from safetensors.torch import load_file
 from torch import nn
 
 from crma_adapters.errors import ConfigError
 from crma_training.config import TrainConfig
+from crma_training.saved_lora import WEIGHTS, SavedLora
 
-WEIGHTS = "adapter_model.safetensors"
-SETTINGS = "adapter_config.json"
+OWN, EARLIER = "default", "earlier"  # PEFT's names of the LoRA itself and of a frozen one beside it
 
 
 class DomainLora:
@@ -50,28 +50,38 @@ class DomainLora:
     @classmethod
     def saved(cls, model: Any, directory: Path, *, trainable: bool = False) -> "DomainLora":
         """One that `save` wrote, to be measured, or to go on training."""
-        settings = LoraConfig.from_pretrained(str(directory))
-        settings.inference_mode = not trainable
-        settings.base_model_name_or_path = None  # else PEFT warns that the base model's folder is another one
-        lora = cls(model, settings)
+        lora = cls(model, _saved_settings(directory, trainable))
         lora.load(directory)
         return lora
 
+    def add_frozen(self, directory: Path) -> None:
+        """Puts a saved LoRA of any rank beside this one: both change the model, only this one learns."""
+        self._peft.add_adapter(EARLIER, _saved_settings(directory, trainable=False))
+        set_peft_model_state_dict(self._peft, load_file(str(directory / WEIGHTS)), adapter_name=EARLIER)
+        self._peft.base_model.set_adapter([OWN, EARLIER])  # makes all of both trainable
+        for name, parameter in self._peft.named_parameters():
+            if f".{EARLIER}." in name:
+                parameter.requires_grad_(False)
+
+    def layers(self) -> dict[str, Any]:
+        """PEFT's layers by name; `.lora_A[OWN].weight` is (rank, inputs), `.lora_B[OWN].weight` is
+        (outputs, rank), and the same under EARLIER after `add_frozen`.
+        """
+        return {name: part for name, part in self._peft.named_modules() if isinstance(part, LoraLayer)}
+
+    def named_parameters(self) -> dict[str, nn.Parameter]:
+        """A and B of every target layer, float32, by name; not those of a frozen one beside it."""
+        own = {name: p for name, p in self._peft.named_parameters() if ".lora_" in name}
+        return {name: p for name, p in own.items() if f".{OWN}." in name}
+
     def parameters(self) -> tuple[nn.Parameter, ...]:
-        """A and B of every target layer, float32."""
-        return tuple(p for name, p in self._peft.named_parameters() if ".lora_" in name)
+        """`named_parameters` without names."""
+        return tuple(self.named_parameters().values())
 
     def save(self, directory: Path, base_model: str) -> None:
-        """Writes bfloat16 weights and sorted settings, no paths or times: equal LoRAs give equal bytes."""
-        directory.mkdir(parents=True, exist_ok=True)
-        weights = get_peft_model_state_dict(self._peft)
-        stored = {
-            name: weights[name].detach().to("cpu", torch.bfloat16).contiguous() for name in sorted(weights)
-        }
-        save_file(stored, str(directory / WEIGHTS), metadata={"format": "pt"})
+        """Writes the LoRA as `SavedLora.write` does; not a frozen one beside it."""
         settings = {**self._settings.to_dict(), "base_model_name_or_path": base_model, "inference_mode": True}
-        text = json.dumps(settings, indent=2, sort_keys=True, default=sorted)
-        (directory / SETTINGS).write_text(text + "\n", encoding="utf-8")
+        SavedLora(get_peft_model_state_dict(self._peft), settings).write(directory)
 
     def load(self, directory: Path) -> None:
         """Replaces the weights with saved ones, so that what is measured is what is served."""
@@ -81,3 +91,10 @@ class DomainLora:
         """Takes the LoRA layers out; the model is as it was before."""
         model: PeftModel = self._peft
         model.unload()
+
+
+def _saved_settings(directory: Path, trainable: bool) -> LoraConfig:
+    settings = LoraConfig.from_pretrained(str(directory))
+    settings.inference_mode = not trainable
+    settings.base_model_name_or_path = None  # else PEFT warns that the base model's folder is another one
+    return settings

@@ -4,9 +4,11 @@ Owns: the list. Knows nothing of how they work.
 """
 
 from crma_adapters.errors import ConfigError
+from crma_training.continual.merging import Merging
 from crma_training.continual.method import Method
 from crma_training.continual.modular import Modular
 from crma_training.continual.plain import Frozen, FrozenMatched, Joint, Naive
+from crma_training.continual.replay import Replay
 
 CORE: tuple[Method, ...] = (Naive(), Frozen(), FrozenMatched(), Modular())
 """The methods of the main table."""
@@ -16,6 +18,10 @@ COMPARISONS: tuple[Method, ...] = (
     Modular("modular-identity", mode="identity"),
     Modular("modular-free", mode="free"),
     Modular("modular-frozen-after-1", frozen_after=1),
+    Replay("replay-1", percent=1),
+    Replay("replay-10", percent=10),
+    Merging("merge-ties", combination="ties"),
+    Merging("merge-mean", combination="mean"),
     Joint(),
 )
 """Controls of CRMA, published baselines and the upper bound."""
