@@ -13,7 +13,7 @@ from crma_training.demo_data.build import build
 from crma_training.demo_data.fetch import fetch
 from crma_training.demo_data.packages import PACKAGES
 from crma_training.demo_data.queries import RouterSizes
-from crma_training.demo_data.split import Sizes
+from crma_training.demo_data.split import SIZES
 from crma_training.demo_data.write import check_target, write
 
 FILES = ("train", "holdout", "short_answer", "router_train", "router_eval")
@@ -28,11 +28,15 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "directory", metavar="DIR", type=Path, help="folder to write; an earlier build is replaced"
     )
-    target: Path = parser.parse_args(argv).directory
+    parser.add_argument(
+        "--size", choices=SIZES, default="full", help="small: a fifth of the rows (default: %(default)s)"
+    )
+    args = parser.parse_args(argv)
+    target: Path = args.directory
     try:
         check_target(target)
         archives = fetch(PACKAGES, cache_dir("packages"))
-        counts = write(build(archives, Sizes(), RouterSizes()), target)
+        counts = write(build(archives, SIZES[args.size], RouterSizes()), target)
     except CrmaError as error:
         print(f"crma-train demo-data: {error}", file=sys.stderr)
         return 2

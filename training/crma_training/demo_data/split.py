@@ -24,6 +24,13 @@ class Sizes:
     holdout_facts: int = 20
 
 
+SIZES = {
+    "full": Sizes(),
+    "small": Sizes(train_prose=40, train_facts=30, holdout_prose=16, holdout_facts=8),
+}
+"""By name; "small" is a fifth, for evaluation protocols that train many times on a CPU."""
+
+
 @dataclass(frozen=True)
 class DomainRows:
     """What is written for one domain."""
