@@ -51,7 +51,7 @@ class SavedLora:
 
     def delta(self, layer: str) -> Tensor:
         """What it adds to a layer's weight, (outputs, inputs) float32."""
-        scaling = self.settings["lora_alpha"] / self.settings["r"]
+        scaling = float(self.settings["lora_alpha"] / self.settings["r"])
         return scaling * (self.weights[layer + B].float() @ self.weights[layer + A].float())
 
 

@@ -4,6 +4,7 @@ Owns: the list. Knows nothing of how they work.
 """
 
 from crma_adapters.errors import ConfigError
+from crma_training.continual.ewc import Ewc
 from crma_training.continual.merging import Merging
 from crma_training.continual.method import Method
 from crma_training.continual.modular import Modular
@@ -20,6 +21,7 @@ COMPARISONS: tuple[Method, ...] = (
     Modular("modular-frozen-after-1", frozen_after=1),
     Replay("replay-1", percent=1),
     Replay("replay-10", percent=10),
+    Ewc(),
     Merging("merge-ties", combination="ties"),
     Merging("merge-mean", combination="mean"),
     Joint(),
