@@ -29,9 +29,9 @@ def test_naive_above_modular_with_disjoint_ranges() -> None:
     said = judged((0.30, 0.35, 0.40), (0.01, 0.0, -0.01), 0.28, 0.42)
     assert said == (
         "**MODULAR drifts less than NAIVE here.** NAIVE drifts +35.00 %, MODULAR +0.00 %; the per-seed "
-        "ranges are disjoint (NAIVE +30.00 % to +40.00 %; MODULAR -1.00 % to +1.00 %); the difference is +35.00 "
-        "points, +28.00 to +42.00 (paired bootstrap, 95 % interval). This holds for these domains in this "
-        "order, this base model and these sizes."
+        "ranges are disjoint (NAIVE +30.00 % to +40.00 %; MODULAR -1.00 % to +1.00 %); the difference is "
+        "+35.00 points, +28.00 to +42.00 (paired bootstrap, 95 % interval). This holds for these domains in "
+        "this order, this base model and these sizes."
     )
 
 

@@ -29,7 +29,10 @@ def test_sections_follow_in_order_before_the_provenance() -> None:
 
 
 def test_write_puts_figures_text_and_plots_into_one_folder(tmp_path: Path) -> None:
-    image = Image("dots.png", "Some dots", lambda path: path.write_text("drawn"))
+    def draw(path: Path) -> None:
+        path.write_text("drawn")
+
+    image = Image("dots.png", "Some dots", draw)
     report = _report(sections=(Section("Plots", images=(image,)),))
     report.write(tmp_path / "new")
     assert {path.name for path in (tmp_path / "new").iterdir()} == {"trial.json", "trial.md", "dots.png"}
