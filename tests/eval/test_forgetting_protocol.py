@@ -30,7 +30,8 @@ def make(base_model: Path, data_folder: Path, tmp_path: Path) -> Make:
     ) -> Experiment:
         config = TrainConfig(model=str(base_model), steps=3, batch_size=4, learning_rate=1e-2)
         protocol = Protocol(data_folder, config, sizes, domains)
-        return Experiment(protocol, tmp_path / "work", say=[].append if said is None else said.append)
+        heard: list[str] = [] if said is None else said
+        return Experiment(protocol, tmp_path / "work", say=heard.append)
 
     return experiment
 
@@ -188,7 +189,10 @@ def test_the_command_trains_and_reports(base_model: Path, data_folder: Path, tmp
     }
     assert main(["forgetting", *(str(part) for flag in flags.items() for part in flag)]) == 0
     report = json.loads((tmp_path / "report/forgetting.json").read_text())
-    assert report["figures"]["rows"] == {"train": 8, "holdout": 4, "short_answer": 0}
+    protocol = report["figures"]["protocol"]
+    parameters = protocol["trainable_parameters"]
+    assert parameters["modular"] > parameters["frozen"] == parameters["naive"] > 0
+    assert protocol["rows"] == {"train": 8, "holdout": 4, "short_answer": 0}
     text = (tmp_path / "report/forgetting.md").read_text()
     assert "legal" in text
     assert str(tmp_path) not in text

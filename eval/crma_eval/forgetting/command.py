@@ -64,6 +64,7 @@ def add_command(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, measure, report."""
     from crma_eval.forgetting.protocol import Cell, Experiment
+    from crma_eval.forgetting.summary import write_report
 
     protocol = Protocol(
         args.data,
@@ -76,18 +77,20 @@ def run(args: argparse.Namespace) -> int:
     cells = [Cell(method, seed) for seed in args.seeds for method in methods]
     cells += [Cell(method, seed) for seed in args.baseline_seeds for method in baselines]
     experiment = Experiment(protocol, args.work, say=lambda line: tqdm.write(line, file=sys.stderr))
-    runs = []
+    runs, parameters = [], {}
     total = len(cells) * len(experiment.domains)
     with tqdm(total=total, desc="forgetting", unit="domain", file=sys.stderr, dynamic_ncols=True) as bar:
         for cell in cells:
             bar.set_postfix_str(f"{cell.method.name}, seed {cell.seed}")
             basis = METHODS[cell.method.basis] if cell.method.basis else None
-            runs.append(experiment.run(cell, lambda _name: bar.update() or None, basis))
-    if args.report is not None:
-        from crma_eval.forgetting.summary import forgetting_report
-
-        forgetting_report(runs, protocol.describe()).write(args.report)
+            runs.append(experiment.run(cell, lambda _name: _advance(bar), basis))
+            parameters[cell.method.name] = experiment.parameters(cell)
+    write_report(runs, protocol.describe() | {"trainable_parameters": parameters}, args.report)
     return 0
+
+
+def _advance(bar: Any) -> None:
+    bar.update()
 
 
 def _chosen(args: argparse.Namespace) -> tuple[Any, Any]:

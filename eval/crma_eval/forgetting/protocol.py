@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file
+
 from crma_adapters.base_model import resolve_base_model
 from crma_adapters.errors import ConfigError, TrainingError
 from crma_eval.forgetting.measure import Measurer
@@ -91,6 +93,13 @@ class Experiment:
         stages = self._finished(cell)
         found = [cell.method.serving(stages, index) for index in range(len(stages))]
         return tuple(serving for serving in found if serving is not None)
+
+    def parameters(self, cell: Cell) -> int:
+        """Parameters that answer one query beside the base model's, after the last stage."""
+        serving = self.servings(cell)[0]
+        parts = [folder for folder in (serving.adapter, serving.backbone) if folder is not None]
+        tensors = [load_file(path) for folder in parts for path in folder.glob("*.safetensors")]
+        return sum(tensor.numel() for weights in tensors for tensor in weights.values())
 
     def _measured(self, method: Method, stages: Sequence[Path]) -> Iterator[Any]:
         for index, paper in enumerate(self._exams):

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from crma_training.losses import AnswerScore
 
-
 RowScore = AnswerScore
 
 
