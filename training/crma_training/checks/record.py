@@ -35,7 +35,6 @@ class Record:
     domain: str
     part: str
     where: str
-    question: str
     key: str
     texts: tuple[str, ...]
     row: Row | None = None
@@ -43,7 +42,7 @@ class Record:
     @property
     def answer(self) -> str:
         """What is learnt; empty for a question without an answer."""
-        return self.texts[-1] if self.row else ""
+        return self.texts[-1] if self.part in ANSWERED else ""
 
 
 @dataclass
@@ -142,6 +141,6 @@ def _says_nothing(fields: dict[str, Any]) -> bool:
 
 def _record(domain: str, part: str, where: str, value: Row | str) -> Record:
     if isinstance(value, str):
-        return Record(domain, part, where, value, " ".join(value.casefold().split()), (value,))
+        return Record(domain, part, where, " ".join(value.casefold().split()), (value,))
     texts = tuple(message.content for message in value.messages)
-    return Record(domain, part, where, value.question, value.key, texts, value)
+    return Record(domain, part, where, value.key, texts, value)

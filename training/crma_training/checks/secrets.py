@@ -22,6 +22,7 @@ GUESSING = frozenset(
 LEFT_OUT = frozenset({"IPPublicDetector"})  # personal data, and found there
 KEYWORD_PLUGIN = "KeywordDetector"
 TOGETHER = 64  # rows
+LONGEST_PREFIX = 7
 _KEYWORDS = re.compile(r"key|pass|pwd|secret|contrase", re.IGNORECASE)
 
 
@@ -49,7 +50,8 @@ def _in_row(record: Record, plugins: Sequence[Any]) -> Iterator[Finding]:
         secret = next((found for line in lines for found in _secrets(plugin, line)), None)
         if secret is not None:
             severity: Severity = "warning" if type(plugin).__name__ in GUESSING else "error"
-            detail = f"{plugin.secret_type} {masked(secret)}"
+            # Some plugins give the prefix alone ("ghp"), which says nothing.
+            detail = plugin.secret_type + (f" {masked(secret)}" if len(secret) > LONGEST_PREFIX else "")
             yield Finding("secret", severity, record.domain, record.where, detail)
 
 

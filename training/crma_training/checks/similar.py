@@ -1,97 +1,95 @@
 """Pairs of rows that say the same in almost the same words.
 
-    words -> shingles -> MinHash LSH: candidates -> true Jaccard -> weight of the words that differ
+    words -> rows of the same telling words -> MinHash LSH -> true Jaccard -> weight of the differences
 
 Likeness alone does not make two rows the same: "What is the currency of Kuwait?" and "... of Oman?" share
-most of their text. So the words that differ are weighed by how rare they are in the data at hand (inverse
-document frequency, Spärck Jones 1972): the words of a template are frequent, so their difference weighs
-little, and one name weighs more than the limit. A word with a digit in it is always a difference.
+most of their text. So the words that differ are weighed (`vocabulary`), and rows that differ in a word which
+weighs too much by itself are not even compared: a template with a thousand names has half a million pairs.
 
 Candidates: Broder 1997 (MinHash), banded as in Indyk and Motwani 1998, by datasketch.
 
 Owns: what a near-duplicate is. Knows nothing of which files the rows lie in, or how bad it is.
 """
 
-import math
 import zlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from crma_training.checks.record import Record
-from crma_training.checks.words import is_misspelling, jaccard, shingles, words
+from crma_training.checks.vocabulary import Vocabulary
+from crma_training.checks.words import jaccard, shingles, words
 
 BANDS, ROWS = 24, 4  # of two texts with Jaccard 0.7 a band agrees with probability 0.998, with 0.8 always
 MIN_JACCARD = 0.7
-# Largest weight of differing words, as a share of the weight of a word that stands in a single row.
-ADDED, REPLACED = 0.5, 0.25
 
 
 @dataclass(frozen=True)
 class _Text:
     question: tuple[str, ...]
     answer: tuple[str, ...]
-    shingles: frozenset[str]
+
+    @property
+    def shingles(self) -> frozenset[str]:
+        """Of the whole row."""
+        return shingles(self.question + self.answer)
 
 
 class Similarity:
     """Finds near-duplicates among the rows of one domain."""
 
     def __init__(self, records: Sequence[Record]) -> None:
-        self._texts = [_text(record) for record in records]
-        self._rows_with = Counter(word for text in self._texts for word in {*text.question, *text.answer})
+        self._texts = [_Text(words(record.key), words(record.answer)) for record in records]
+        self._vocabulary = Vocabulary([{*text.question, *text.answer} for text in self._texts])
 
     def pairs(self) -> Iterator[tuple[int, int]]:
         """Positions (earlier, later) of near-duplicates, each pair once, in order."""
-        same_words = _same_words(self._texts)
-        likely = {pair for pair in self._candidates() if pair not in same_words and self._alike(*pair)}
-        yield from sorted(same_words | likely)
+        found = _same_words(self._texts)
+        comparable: dict[tuple[frozenset[str], frozenset[str]], list[int]] = defaultdict(list)
+        tells_apart = self._vocabulary.tells_apart
+        for position, text in enumerate(self._texts):
+            comparable[tells_apart(text.question), tells_apart(text.answer)].append(position)
+        for positions in comparable.values():
+            if len(positions) > 1:
+                found.update(self._alike_among(positions))
+        yield from sorted(found)
 
-    def _candidates(self) -> Iterator[tuple[int, int]]:
-        from datasketch import MinHash, MinHashLSH  # a second to load
+    def _alike_among(self, positions: Sequence[int]) -> Iterator[tuple[int, int]]:
+        sets = [self._texts[position].shingles for position in positions]
+        for one, other in _candidates(sets):
+            if jaccard(sets[one], sets[other]) < MIN_JACCARD:
+                continue
+            pair = positions[one], positions[other]
+            if self._says_the_same(*(self._texts[position] for position in pair)):
+                yield pair
 
-        size = BANDS * ROWS
-        hashed = ([zlib.crc32(shingle.encode()) for shingle in text.shingles] for text in self._texts)
-        index = MinHashLSH(num_perm=size, params=(BANDS, ROWS))
-        for later, sketch in enumerate(MinHash.generator(hashed, num_perm=size, seed=1, hashfunc=int)):
-            for earlier in index.query(sketch):
-                yield earlier, later
-            index.insert(later, sketch, check_duplication=False)
-
-    def _alike(self, earlier: int, later: int) -> bool:
-        one, other = self._texts[earlier], self._texts[later]
-        if jaccard(one.shingles, other.shingles) < MIN_JACCARD:
-            return False
-        left = {*_tagged(one)} - {*_tagged(other)}
-        right = {*_tagged(other)} - {*_tagged(one)}
-        if any(character.isdigit() for _, word in left | right for character in word):
-            return False
+    def _says_the_same(self, one: _Text, other: _Text) -> bool:
+        left = [*({*one.question} - {*other.question}), *({*one.answer} - {*other.answer})]
+        right = [*({*other.question} - {*one.question}), *({*other.answer} - {*one.answer})]
         if one.answer == other.answer:
-            self._forgive_misspellings(left, right)
-        share = REPLACED if left and right else ADDED
-        rows = len(self._texts)
-        weight = sum(math.log(rows / self._rows_with[word]) for _, word in left | right)
-        return weight <= share * math.log(rows + 1)
+            self._drop_slips(left, right)
+        allowed = self._vocabulary.allowed(replaced=bool(left and right))
+        return self._vocabulary.weigh(left + right) <= allowed
 
-    def _forgive_misspellings(self, left: set[tuple[str, str]], right: set[tuple[str, str]]) -> None:
-        """Drops pairs of words that look like one word, if one of them stands nowhere else in the data."""
+    def _drop_slips(self, left: list[str], right: list[str]) -> None:
         for mine in sorted(left):
-            for theirs in sorted(right):
-                once = 1 in (self._rows_with[mine[1]], self._rows_with[theirs[1]])
-                if once and is_misspelling(mine[1], theirs[1]):
-                    left.discard(mine)
-                    right.discard(theirs)
-                    break
+            slip = next((theirs for theirs in sorted(right) if self._vocabulary.is_slip(mine, theirs)), None)
+            if slip is not None:
+                left.remove(mine)
+                right.remove(slip)
 
 
-def _text(record: Record) -> _Text:
-    question, answer = words(record.key), words(record.answer)
-    return _Text(question, answer, shingles(question + answer))
+def _candidates(sets: Sequence[frozenset[str]]) -> Iterator[tuple[int, int]]:
+    """Positions (earlier, later) of sets that are probably alike."""
+    from datasketch import MinHash, MinHashLSH  # a second to load
 
-
-def _tagged(text: _Text) -> Iterator[tuple[str, str]]:
-    yield from (("question", word) for word in text.question)
-    yield from (("answer", word) for word in text.answer)
+    size = BANDS * ROWS
+    hashed = ([zlib.crc32(shingle.encode()) for shingle in one] for one in sets)
+    index = MinHashLSH(num_perm=size, params=(BANDS, ROWS))
+    for later, sketch in enumerate(MinHash.generator(hashed, num_perm=size, seed=1, hashfunc=int)):
+        for earlier in index.query(sketch):
+            yield earlier, later
+        index.insert(later, sketch, check_duplication=False)
 
 
 def _same_words(texts: Sequence[_Text]) -> set[tuple[int, int]]:
