@@ -15,7 +15,8 @@ from crma_training.flags import add_options, config_from, names
 DESCRIPTION = """\
 Trains one LoRA per domain, in sequence, on a CRMA backbone that keeps training, fits the
 router on the same data and publishes one release into the store. A run that was stopped goes on at the last
-finished domain: give the same command again. `crma-train demo-data DIR` builds the demo dataset.
+finished domain: give the same command again. `crma-train demo-data DIR` builds the demo dataset,
+`crma-train check DIR` looks a dataset over.
 """
 
 
@@ -26,6 +27,10 @@ def main(argv: list[str] | None = None) -> int:
         from crma_training.demo_data.cli import main as demo_data
 
         return demo_data(arguments[1:])
+    if arguments[:1] == ["check"]:
+        from crma_training.checks.command import main as check
+
+        return check(arguments[1:])
     return run_command(lambda: _train(arguments))
 
 

@@ -20,6 +20,7 @@ from crma_adapters.crma import Crma
 from crma_adapters.errors import ConfigError
 from crma_adapters.release import Release
 from crma_adapters.store import Store
+from crma_training.checks.run import refuse_leaks
 from crma_training.config import TrainConfig, digest
 from crma_training.dataset import Dataset, DomainData, domain_names, load_dataset, load_domain
 from crma_training.domain import ADAPTER, BACKBONE, backbone_version, train_domain
@@ -54,6 +55,7 @@ def train_sequence(job: Job, say: Say = print) -> Release:
         CrmaError: of the kind that tells what is wrong; finished domains stay finished.
     """
     data = load_dataset(job.data, job.domains)
+    refuse_leaks(job.data, [domain.name for domain in data.domains], say)
     base, store = resolve_base_model(job.config.model), Store(job.adapters)
     identity = _identity(job.config, base, data)
     with RunFolder(job.run or Path("runs") / digest(identity)[:12], identity) as run:
