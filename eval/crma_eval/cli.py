@@ -11,7 +11,10 @@ from crma_adapters.command import run_command
 from crma_eval import holdout, questions, served
 from crma_eval.ablation import command as ablation
 from crma_eval.forgetting import command as forgetting
+from crma_eval.overhead import command as overhead
+from crma_eval.routed import command as routed
 from crma_eval.spectral import command as spectral
+from crma_eval.subdomains import command as subdomains
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,9 +24,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     ablation.add_command(commands)
     forgetting.add_command(commands)
     holdout.add_command(commands)
+    overhead.add_command(commands)
     questions.add_command(commands)
+    routed.add_command(commands)
     served.add_command(commands)
     spectral.add_command(commands)
+    subdomains.add_command(commands)
     return run_command(lambda: _run(parser.parse_args(argv)))
 
 

@@ -1,0 +1,1 @@
+"""Retention through the router: every figure with the router choosing, beside the right adapter."""
