@@ -8,7 +8,6 @@ import pytest
 from crma_adapters.errors import DataError
 from crma_eval.subdomains.split import Size, field_facts, probe_rows, split_field, training_rows
 
-DEMO = Path(__file__).parents[2] / "data" / "demo"
 LEGAL = ["bankruptcy-courts", "law-reviews", "district-courts", "law-journals"]
 
 
@@ -48,22 +47,28 @@ def test_without_a_rule_the_entries_are_cut_into_four_parts(field: Path) -> None
     assert [len(list(probe_rows(part, size))) for part in parts] == [1] * 4
 
 
-def test_no_probe_is_worded_as_a_training_row() -> None:
-    size = Size()
-    for field in ("legal", "medical", "financial", "code", "science"):
-        for part in split_field(DEMO, field, size):
-            trained = {row.key for row in training_rows(part, size)}
-            assert len(trained) == 18 and not trained & {row.key for row in probe_rows(part, size)}
-
-
-def test_the_legal_field_is_cut_by_kind() -> None:
-    parts = split_field(DEMO, "legal", Size())
+def test_the_legal_field_is_cut_by_kind_and_no_probe_is_worded_as_a_training_row(
+    tmp_path: Path, write_rows: Callable[..., Path]
+) -> None:
+    kinds = {
+        "bankruptcy-courts": [(f"court:x{n}b", f"Bankr. N.D. {n}") for n in range(3)],
+        "law-reviews": [(f"journal:r{n}", f"Law Review of the Journal {n}") for n in range(3)],
+        "district-courts": [(f"court:x{n}d", f"D. {n}") for n in range(3)],
+        "law-journals": [(f"journal:j{n}", f"Journal {n}") for n in range(3)],
+        "": [("court:ca6", "6th Cir."), ("wordnet-3.0:n1", "A court."), ("journal:z", "Law Notes")],
+    }
+    facts = [fact for group in kinds.values() for fact in group]
+    train = [_row(f"{start} {e}?", a, e) for start in ("What is", "Name") for e, a in facts]
+    write_rows("legal/train.jsonl", train)
+    write_rows("legal/holdout.jsonl", [_row("Anything else?", "No.", "")])
+    write_rows("legal/short_answer.jsonl", [_row(f"Tell me {e}.", a, e) for e, a in facts])
+    size = Size(facts=3, phrasings=2, probes=2)
+    parts = split_field(tmp_path / "data", "legal", size)
     assert [part.name for part in parts] == LEGAL
-    answers = {part.name: [fact.answer for fact in part.facts] for part in parts}
-    assert all(answer.startswith("Bankr.") for answer in answers["bankruptcy-courts"])
-    assert not any("Bankr." in answer or "Cir." in answer for answer in answers["district-courts"])
-    assert all("Review" in answer for answer in answers["law-reviews"])
-    assert all("Journal" in answer and "Review" not in answer for answer in answers["law-journals"])
+    for part in parts:
+        assert {(fact.entry, fact.answer) for fact in part.facts} == set(kinds[part.name])
+        trained = {row.key for row in training_rows(part, size)}
+        assert len(trained) == 6 and not trained & {row.key for row in probe_rows(part, size)}
 
 
 def test_too_few_facts_are_refused(field: Path) -> None:
