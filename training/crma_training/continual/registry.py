@@ -5,9 +5,11 @@ Owns: the list. Knows nothing of how they work.
 
 from crma_adapters.errors import ConfigError
 from crma_training.continual.ewc import Ewc
+from crma_training.continual.inf_lora import InfLora
 from crma_training.continual.merging import Merging
 from crma_training.continual.method import Method
 from crma_training.continual.modular import Modular
+from crma_training.continual.o_lora import OLora
 from crma_training.continual.plain import Frozen, FrozenMatched, Joint, Naive
 from crma_training.continual.replay import Replay
 
@@ -22,6 +24,8 @@ COMPARISONS: tuple[Method, ...] = (
     Replay("replay-1", percent=1),
     Replay("replay-10", percent=10),
     Ewc(),
+    OLora(),
+    InfLora(),
     Merging("merge-ties", combination="ties"),
     Merging("merge-mean", combination="mean"),
     Joint(),
