@@ -10,8 +10,11 @@ import pytest
 from crma_adapters.errors import ConfigError, DataError, TrainingError
 from crma_eval.cli import main
 from crma_eval.forgetting.protocol import Cell, Experiment
+from crma_eval.forgetting.routed import routed_run, routes_matter
 from crma_eval.forgetting.scores import MethodRun
 from crma_eval.forgetting.setup import Protocol, Sizes
+from crma_eval.forgetting.statistics import run_statistics
+from crma_router.policy import RoutingDecision
 from crma_training.config import TrainConfig
 from crma_training.continual.method import Lesson
 from crma_training.continual.plain import Frozen, Joint, Naive
@@ -187,7 +190,8 @@ def test_the_command_trains_and_reports(base_model: Path, data_folder: Path, tmp
         "--steps": 2,
         "--batch-size": 4,
     }
-    assert main(["forgetting", *(str(part) for flag in flags.items() for part in flag)]) == 0
+    arguments = [str(part) for flag in flags.items() for part in flag]
+    assert main(["forgetting", *arguments, "--no-routed"]) == 0
     report = json.loads((tmp_path / "report/forgetting.json").read_text())
     protocol = report["figures"]["protocol"]
     parameters = protocol["trainable_parameters"]
@@ -202,3 +206,43 @@ def test_runs_compare_equal_by_value(make: Make) -> None:
     run = make().run(Cell(Naive(), 0), ignore)
     assert isinstance(run, MethodRun)
     assert make().run(Cell(Naive(), 1), ignore).matrix != run.matrix
+
+
+class Router:
+    """Sends every row where it is told to."""
+
+    def __init__(self, target: str | None) -> None:
+        self._decision = RoutingDecision(target, 0.9, "routed", "", {}, 0.0, 1.0)
+
+    def route_many(self, texts: list[str]) -> list[RoutingDecision]:
+        return [self._decision] * len(texts)
+
+
+def test_a_router_that_is_wrong_costs_and_one_that_is_right_does_not(make: Make) -> None:
+    experiment, cell = make(), Cell(METHODS["modular"], 0)
+    run = experiment.run(cell, ignore)
+    routed = routed_run(experiment, cell, Router("legal"))
+    assert routes_matter(experiment, cell)
+    assert routed.right == 0.5
+    assert [domain.oracle for domain in routed.final] == list(run.final)
+    assert [domain.oracle for domain in routed.learnt] == [run.matrix[0][0], run.matrix[1][1]]
+    legal, code = routed.final
+    assert legal.routed == legal.oracle
+    assert code.routed != code.oracle
+    assert routed.drift(routed=False) == pytest.approx(run_statistics(run).drift.mean)  # type: ignore[union-attr]
+    expected = 1 - (legal.oracle.loss + code.oracle.loss) / (legal.routed.loss + code.routed.loss)
+    assert routed.share == pytest.approx(expected)
+
+
+def test_what_is_routed_nowhere_is_answered_without_an_adapter(make: Make) -> None:
+    experiment, cell = make(), Cell(Frozen(), 0)
+    run = experiment.run(cell, ignore)
+    routed = routed_run(experiment, cell, Router(None))
+    assert tuple(domain.routed for domain in routed.final) == run.base
+    assert routed.right == 0
+
+
+def test_one_model_for_all_needs_no_router(make: Make) -> None:
+    experiment, cell = make(), Cell(Naive(), 0)
+    experiment.run(cell, ignore)
+    assert not routes_matter(experiment, cell)

@@ -5,6 +5,7 @@ Owns: the command line and the order of runs. Knows nothing of how a figure is m
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,12 @@ def add_command(commands: Any) -> None:
         default="holdout",
         help="validation: measure on training rows that are not trained on, to tune on (default: holdout)",
     )
+    parser.add_argument(
+        "--routed",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="measure the main methods with a router choosing too (default: yes)",
+    )
     add_options(parser, leave_out=(*BESIDE, "seed"))
     parser.set_defaults(run=run)
 
@@ -64,6 +71,7 @@ def add_command(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, measure, report."""
     from crma_eval.forgetting.protocol import Cell, Experiment
+    from crma_eval.forgetting.routed import routed_figures, routed_section
     from crma_eval.forgetting.summary import write_report
 
     protocol = Protocol(
@@ -85,8 +93,22 @@ def run(args: argparse.Namespace) -> int:
             basis = METHODS[cell.method.basis] if cell.method.basis else None
             runs.append(experiment.run(cell, lambda _name: _advance(bar), basis))
             parameters[cell.method.name] = experiment.parameters(cell)
-    write_report(runs, protocol.describe() | {"trainable_parameters": parameters}, args.report)
+    figures = protocol.describe() | {"trainable_parameters": parameters}
+    routed = _routed(experiment, [cell for cell in cells if cell.method in CORE]) if args.routed else []
+    more = [routed_section(routed)] if routed else []
+    write_report(runs, figures | {"routed": routed_figures(routed)}, args.report, more)
     return 0
+
+
+def _routed(experiment: Any, cells: Sequence[Any]) -> list[Any]:
+    from crma_eval.forgetting.routed import experiment_router, routed_run, routes_matter
+
+    chosen = [cell for cell in cells if routes_matter(experiment, cell)]
+    if not chosen:
+        return []
+    router = experiment_router(experiment)
+    bar = tqdm(chosen, desc="through the router", unit="run", file=sys.stderr, dynamic_ncols=True)
+    return [routed_run(experiment, cell, router) for cell in bar]
 
 
 def _advance(bar: Any) -> None:

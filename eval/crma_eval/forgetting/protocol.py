@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 from crma_adapters.base_model import resolve_base_model
 from crma_adapters.errors import ConfigError, TrainingError
 from crma_eval.forgetting.measure import Measurer
-from crma_eval.forgetting.scores import MethodRun
-from crma_eval.forgetting.setup import BESIDE, Protocol, exam
+from crma_eval.forgetting.scores import DomainScores, MethodRun
+from crma_eval.forgetting.setup import BESIDE, Exam, Protocol, exam
 from crma_training.continual.method import Lesson, Method, Serving
 from crma_training.dataset import Dataset
 from crma_training.run_folder import RunFolder
@@ -48,7 +48,7 @@ class Experiment:
         self.bench = bench
         self._weights = bench.weights_digest()
         self._tasks = tuple(bench.task(domain) for domain in self.data.domains)
-        self._exams = tuple(exam(bench, protocol, task) for task in self._tasks)
+        self.exams = tuple(exam(bench, protocol, task) for task in self._tasks)
         self._measurer = Measurer(bench, work / MEASURED, say)
 
     @property
@@ -64,7 +64,7 @@ class Experiment:
             TrainingError: a stage was tampered with, the loss is not finite, or base weights changed.
         """
         bench = dataclasses.replace(self.bench, config=self.protocol.config_for(cell.seed))
-        below = self._finished(Cell(basis, cell.seed)) if basis else ()
+        below = self.stages(Cell(basis, cell.seed)) if basis else ()
         matrix = []
         with RunFolder(self.folder(cell), self._identity(cell)) as run:
             stages: list[Path] = []
@@ -77,7 +77,7 @@ class Experiment:
                 stages.append(run.path / task.name)
                 matrix.append(tuple(self._measured(cell.method, stages)))
                 learnt(task.name)
-        base = tuple(self._measurer.scores(Serving(), exam) for exam in self._exams)
+        base = tuple(self._measurer.scores(Serving(), exam) for exam in self.exams)
         return MethodRun(cell.method.name, cell.seed, self.domains, base, tuple(matrix))
 
     def complete(self, cell: Cell) -> bool:
@@ -90,7 +90,7 @@ class Experiment:
 
     def servings(self, cell: Cell) -> tuple[Serving, ...]:
         """What answers each domain after the last stage of a complete cell."""
-        stages = self._finished(cell)
+        stages = self.stages(cell)
         found = [cell.method.serving(stages, index) for index in range(len(stages))]
         return tuple(serving for serving in found if serving is not None)
 
@@ -101,13 +101,18 @@ class Experiment:
         tensors = [load_file(path) for folder in parts for path in folder.glob("*.safetensors")]
         return sum(tensor.numel() for weights in tensors for tensor in weights.values())
 
-    def _measured(self, method: Method, stages: Sequence[Path]) -> Iterator[Any]:
-        for index, paper in enumerate(self._exams):
+    def scores(self, serving: Serving, exam: Exam) -> DomainScores:
+        """As `Measurer.scores`."""
+        return self._measurer.scores(serving, exam)
+
+    def _measured(self, method: Method, stages: Sequence[Path]) -> Iterator[DomainScores]:
+        for index, paper in enumerate(self.exams):
             serving = method.serving(stages, index)
             if serving is not None:
                 yield self._measurer.scores(serving, paper)
 
-    def _finished(self, cell: Cell) -> tuple[Path, ...]:
+    def stages(self, cell: Cell) -> tuple[Path, ...]:
+        """The stage folders of a complete cell. Raises `ConfigError` if it is not complete."""
         if not self.complete(cell):
             raise ConfigError(
                 f"{cell.method.name} with seed {cell.seed} is not trained in {self.work} yet, and another "

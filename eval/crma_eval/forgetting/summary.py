@@ -5,7 +5,7 @@ Owns: the report's order and its JSON. Knows nothing of training or measuring.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from crma_eval.forgetting.table import (
     ranges_section,
 )
 from crma_eval.forgetting.verdict import verdicts
-from crma_eval.report import Report
+from crma_eval.report import Report, Section
 
 NAME = "forgetting"
 ORACLE_NOTE = (
@@ -32,9 +32,18 @@ ORACLE_NOTE = (
 )
 
 
-def write_report(runs: Sequence[MethodRun], figures: Mapping[str, Any], folder: Path | None) -> None:
-    """Print the report; with `folder`, write `forgetting.json`, `forgetting.md` and the plots there."""
+def write_report(
+    runs: Sequence[MethodRun],
+    figures: Mapping[str, Any],
+    folder: Path | None,
+    more: Sequence[Section] = (),
+) -> None:
+    """Print the report, `more` behind its tables; with `folder`, write `forgetting.json`, `forgetting.md` and
+    the plots there.
+    """
     report = forgetting_report(runs, figures)
+    *tables, plots = report.sections
+    report = replace(report, sections=(*tables, *more, plots))
     print(report.markdown())
     if folder is not None:
         report.write(folder)

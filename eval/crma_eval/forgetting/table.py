@@ -75,7 +75,7 @@ def methods_section(results: Mapping[str, MethodResults], parameters: Mapping[st
     )
     rows: list[tuple[str, ...]] = [_method_row(found) for found in results.values()]
     if parameters:
-        header = (*header, "trainable parameters")
+        header = (*header, "parameters per query")
         counts = [parameters.get(method) for method in results]
         rows = [(*row, NOTHING if n is None else f"{n:,}") for row, n in zip(rows, counts, strict=True)]
     remarks = (
@@ -123,21 +123,21 @@ def _method_row(found: MethodResults) -> tuple[str, ...]:
         label(found.method),
         str(len(found.seeds)),
         _percent(found.drift),
-        _cell(found.over_seeds(lambda s: s.final_loss), 1, 4),
-        _cell(found.over_seeds(lambda s: s.average_accuracy), 100, 1),
-        _cell(found.over_seeds(lambda s: s.backward_transfer), 100, 1, signed=True),
-        _cell(found.over_seeds(lambda s: s.forgetting), 100, 1, signed=True),
-        _cell(found.over_seeds(lambda s: s.forward_transfer), 100, 1, signed=True),
-        _cell(found.advantage(lambda a: a.nats), 1, 4, signed=True),
-        _cell(found.advantage(lambda a: a.relative), 100, 2, signed=True),
+        cell(found.over_seeds(lambda s: s.final_loss), 1, 4),
+        cell(found.over_seeds(lambda s: s.average_accuracy), 100, 1),
+        cell(found.over_seeds(lambda s: s.backward_transfer), 100, 1, signed=True),
+        cell(found.over_seeds(lambda s: s.forgetting), 100, 1, signed=True),
+        cell(found.over_seeds(lambda s: s.forward_transfer), 100, 1, signed=True),
+        cell(found.advantage(lambda a: a.nats), 1, 4, signed=True),
+        cell(found.advantage(lambda a: a.relative), 100, 2, signed=True),
     )
 
 
 def _percent(drift: Spread | None) -> str:
-    return _cell(drift, 100, 2, signed=True)
+    return cell(drift, 100, 2, signed=True)
 
 
-def _cell(values: Spread | None, scale: float, digits: int, signed: bool = False) -> str:
+def cell(values: Spread | None, scale: float, digits: int, signed: bool = False) -> str:
     if values is None:
         return NOTHING
     return values.text(digits=digits, scale=scale, signed=signed) + (

@@ -44,9 +44,9 @@ def _asked(bench: Workbench, name: str, holdout: Sequence[Row], short: Sequence[
         tuple(encode(row, bench.tokenizer, bench.config.max_length) for row in holdout),
         tuple(encode(row, bench.tokenizer, bench.config.max_length) for row in short),
     )
-    return Asked(name, tuple(map(_text, holdout)), tuple(map(_text, short)), exam)
+    return Asked(name, tuple(map(routed_text, holdout)), tuple(map(routed_text, short)), exam)
 
 
-def _text(row: Row) -> str:
+def routed_text(row: Row) -> str:
     """What the server would route: of a conversation, the last user turns."""
     return conversation_text([{"role": m.role, "content": m.content} for m in row.prompt])
