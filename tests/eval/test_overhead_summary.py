@@ -35,3 +35,10 @@ def test_the_report_judges_by_the_wall_clock(wall: float, verdict: str) -> None:
     text = overhead_report(task, _race(wall, wall), warmup=2).markdown()
     assert f"tokens per second: {verdict} by the wall clock ({1 / wall:.3f}), 0.500 by CPU time" in text
     assert "| peak memory, MiB     | 100 " in text and "125" in text
+
+
+def test_an_interval_that_holds_the_goal_is_told() -> None:
+    task = Work(Path("data"), "medical", TrainConfig(), blocks=4, steps=2)
+    told = "The interval holds the goal"
+    assert told in overhead_report(task, _race(1.0, 1.2, 1.0), warmup=2).markdown()
+    assert told not in overhead_report(task, _race(1.2, 1.2), warmup=2).markdown()

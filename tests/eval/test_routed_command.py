@@ -11,9 +11,9 @@ ADAPTERS = Path(__file__).parents[2] / "adapters"
 DOMAINS = {
     "medical": [
         ("What does hypothermia mean?", "Reduced body temperature."),
-        ("Who shot the sheriff last night?", "Not the deputy."),  # goes elsewhere
+        ("Who shot the sheriff last night?", "Not the deputy."),  # goes to legal
     ],
-    "legal": [("What is meant by a lien?", "A claim on property as security for a debt.")],
+    "legal": [("What is a subpoena?", "A writ that orders someone to appear in court.")],
 }
 
 

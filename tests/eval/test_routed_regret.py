@@ -77,6 +77,7 @@ def test_drift_with_and_without_the_router() -> None:
     assert found.oracle == pytest.approx(0.2) and found.routed == pytest.approx(0.6)
     still = drift(MEDICAL, _card(after=1.5), recorded=None)
     assert still is not None and still.oracle == 0.0
+    assert found.earlier and not still.earlier
 
 
 def test_no_drift_is_told_of_other_rows_than_the_cards() -> None:

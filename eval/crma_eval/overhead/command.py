@@ -55,7 +55,11 @@ def run(args: argparse.Namespace) -> int:
     domain = args.domain or domain_names(args.data)[0]
     task = Work(args.data, domain, config, args.warmup_blocks + args.blocks, args.block_steps)
     with tqdm(total=task.blocks, desc="overhead", unit="pair", file=sys.stderr, dynamic_ncols=True) as bar:
-        found = race(task, args.warmup_blocks, measured=lambda: bar.update() or None)
+
+        def measured() -> None:
+            bar.update()
+
+        found = race(task, args.warmup_blocks, measured)
     report = overhead_report(task, found, args.warmup_blocks)
     print(report.markdown())
     if args.report is not None:

@@ -56,10 +56,11 @@ class Regret:
 @dataclass(frozen=True)
 class Drift:
     """One adapter's relative change of holdout loss since it was trained: with itself answering all of its
-    rows, and with the router choosing.
+    rows, and with the router choosing. `earlier`: other domains were learnt after it.
     """
 
     domain: str
+    earlier: bool
     trained_loss: float
     oracle: float
     routed: float
@@ -100,7 +101,9 @@ def drift(found: RoutedDomain, card: AdapterCard, recorded: float | None) -> Dri
         return None
     if abs(found.oracle.loss - now) > SAME_LOSS * now:
         return None
-    return Drift(found.domain, then, found.oracle.loss / then - 1, found.routed.loss / then - 1)
+    return Drift(
+        found.domain, recorded is not None, then, found.oracle.loss / then - 1, found.routed.loss / then - 1
+    )
 
 
 def confusion(found: RoutedDomain) -> Counter[str | None]:

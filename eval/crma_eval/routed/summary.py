@@ -74,11 +74,12 @@ def _drift_section(drifts: Sequence[Drift], domains: int) -> Section:
         (d.domain, f"{d.trained_loss:.3f}", f"{100 * d.oracle:+.2f} %", f"{100 * d.routed:+.2f} %")
         for d in drifts
     ]
-    if drifts:
+    if earlier := [drift for drift in drifts if drift.earlier]:
         oracle, routed = (
-            100 * sum(getattr(drift, name) for drift in drifts) / len(drifts) for name in ("oracle", "routed")
+            100 * sum(getattr(drift, name) for drift in earlier) / len(earlier)
+            for name in ("oracle", "routed")
         )
-        rows.append(("mean", "", f"{oracle:+.2f} %", f"{routed:+.2f} %"))
+        rows.append(("mean of the earlier domains", "", f"{oracle:+.2f} %", f"{routed:+.2f} %"))
     missing = domains - len(drifts)
     remarks = [
         "Change of an adapter's holdout loss since it was trained, positive is forgetting: with the adapter "

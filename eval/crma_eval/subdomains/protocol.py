@@ -9,6 +9,7 @@ protocol's.
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def run_methods(
     found = []
     for method in methods:
         basis = METHODS[method.basis] if method.basis else None
-        run = experiment.run(Cell(method, config.seed), lambda name, m=method: learnt(m.name, name), basis)
+        run = experiment.run(Cell(method, config.seed), partial(learnt, method.name), basis)
         found.append(retention(run, parts, size))
     return found
 
