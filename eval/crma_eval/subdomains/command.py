@@ -17,7 +17,7 @@ from crma_training.continual.registry import methods_named
 from crma_training.flags import add_options, config_from, names
 
 METHODS = ("modular", "naive")
-EPOCHS = 10
+EPOCHS = 6
 DESCRIPTION = """\
 Cuts a field into four sub-domains, learns them one after another under each method, and asks the same probe
 questions right after each was learnt and again at the end; scored by exact match. Whatever is finished in
