@@ -40,7 +40,7 @@ class Ewc:
 
     name: str = "ewc"
     strength: float = 1e6  # λ
-    rows: int = 32
+    rows: int = 16
     basis: None = None
 
     def learn(self, lesson: Lesson, folder: Path) -> None:

@@ -41,7 +41,7 @@ class InfLora:
 
     name: str = "inflora"
     threshold: float = 0.95
-    rows: int = 32
+    rows: int = 16
     basis: None = None
 
     def learn(self, lesson: Lesson, folder: Path) -> None:
@@ -68,9 +68,9 @@ class InfLora:
 def aim(lora: DomainLora, memory: InputMemory, inputs: Inputs) -> None:
     """Sets every A to the principal directions of the layer's inputs outside the memory, and freezes it."""
     layers = lora.layers()
-    for name, moment in inputs.moments.items():
+    for name, states in inputs.states.items():
         rank = len(layers[name].lora_A[OWN].weight)
-        a = ROW_NORM * memory.free_directions(name, moment, rank).T
+        a = ROW_NORM * memory.free_directions(name, states, rank).T
         for reader in inputs.readers[name]:
             layers[reader].lora_A[OWN].weight.data.copy_(a.bfloat16())
             layers[reader].lora_A[OWN].weight.requires_grad_(False)

@@ -1,7 +1,7 @@
 """What layers read on a domain, and the directions in which earlier domains' inputs lie.
 
-Owns: second moments of inputs, their gathering, and the memory of directions as a file. Knows nothing of what
-is done with the directions that are left.
+Owns: the gathering of inputs, their principal directions, and the memory of directions as a file. Knows
+nothing of what is done with the directions that are left.
 """
 
 import random
@@ -14,18 +14,21 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from crma_training.continual.method import Lesson
 from crma_training.lora import DomainLora
 
+ROUNDING = 1e-6  # share of the energy of all inputs
+
 
 @dataclass(frozen=True)
 class Inputs:
-    """Second moments X Xᵀ / n of layers' inputs (d, d) float32, uncentred, by the first layer that reads
-    each; `readers`: all layers that read it (queries and values, for one, read the same).
+    """Inputs of layers, a token per row (n, d) float32, by the first layer that reads each; `readers`: all
+    layers that read it (queries and values, for one, read the same).
     """
 
-    moments: dict[str, Tensor]
+    states: dict[str, Tensor]
     readers: dict[str, tuple[str, ...]]
 
 
@@ -44,35 +47,34 @@ class InputMemory:
         """Writes a safetensors file."""
         save_file({name: basis.contiguous() for name, basis in self.bases.items()}, str(path))
 
-    def free_directions(self, name: str, moment: Tensor, count: int) -> Tensor:
+    def free_directions(self, name: str, states: Tensor, count: int) -> Tensor:
         """The `count` principal directions of inputs outside the memory, (d, count), orthonormal; columns are
         zero when no direction is left.
         """
-        basis = self._basis(name, moment)
-        directions = moment.new_zeros(len(moment), count)
-        left = min(count, len(moment) - basis.shape[1])
-        _, vectors = _principal(_outside(moment, basis))
-        directions[:, :left] = _orthonormal(vectors[:, :left], basis)
+        basis = self._basis(name, states)
+        directions = states.new_zeros(states.shape[1], count)
+        _, vectors = _principal_outside(states, basis)
+        used = min(count, vectors.shape[1])
+        directions[:, :used] = _orthonormal(vectors[:, :used], basis)
         return directions
 
     def extended(self, inputs: Inputs, threshold: float) -> "InputMemory":
         """The memory with as many directions more as it takes to hold `threshold` of the inputs' energy."""
         return InputMemory(
-            {name: self._grown(name, inputs.moments[name], threshold) for name in inputs.moments}
+            {name: self._grown(name, inputs.states[name], threshold) for name in inputs.states}
         )
 
-    def _grown(self, name: str, moment: Tensor, threshold: float) -> Tensor:
-        basis, total = self._basis(name, moment), moment.trace()
-        energies, vectors = _principal(_outside(moment, basis))
-        missing = energies.clamp(min=0).sum() - (1 - threshold) * total
+    def _grown(self, name: str, states: Tensor, threshold: float) -> Tensor:
+        basis = self._basis(name, states)
+        energies, vectors = _principal_outside(states, basis)
+        missing = energies.sum() - (1 - threshold) * states.square().sum()
         if missing <= 0:
             return basis
-        count = int((energies.cumsum(0) < missing).sum()) + 1
-        count = min(count, len(moment) - basis.shape[1])
+        count = min(int((energies.cumsum(0) < missing).sum()) + 1, len(energies))
         return torch.cat([basis, _orthonormal(vectors[:, :count], basis)], dim=1)
 
-    def _basis(self, name: str, moment: Tensor) -> Tensor:
-        return self.bases[name].to(moment) if name in self.bases else moment.new_zeros(len(moment), 0)
+    def _basis(self, name: str, states: Tensor) -> Tensor:
+        return self.bases[name].to(states) if name in self.bases else states.new_zeros(states.shape[1], 0)
 
 
 def gather_inputs(lesson: Lesson, lora: DomainLora, rows: int) -> Inputs:
@@ -92,16 +94,15 @@ def gather_inputs(lesson: Lesson, lora: DomainLora, rows: int) -> Inputs:
             token_ids = torch.tensor([example.token_ids], device=bench.model.device)
             bench.model.get_decoder()(input_ids=token_ids, use_cache=False)
             watch.last = None
-    tokens = sum(len(example.token_ids) for example in examples)
-    moments = {name: moment / tokens for name, moment in watch.moments.items()}
-    return Inputs(moments, {name: tuple(readers) for name, readers in watch.readers.items()})
+    states = {name: torch.cat(parts) for name, parts in watch.states.items()}
+    return Inputs(states, {name: tuple(readers) for name, readers in watch.readers.items()})
 
 
 class _Watch:
-    """Adds up moments; layers called one after another with the same tensor share one."""
+    """Collects inputs; layers called one after another with the same tensor share one entry."""
 
     def __init__(self) -> None:
-        self.moments: dict[str, Tensor] = {}
+        self.states: dict[str, list[Tensor]] = {}
         self.readers: dict[str, list[str]] = {}
         self.last: tuple[str, Tensor] | None = None
 
@@ -114,9 +115,7 @@ class _Watch:
             return
         self.last = (layer, states)
         self.readers.setdefault(layer, [layer])
-        units = torch.nn.functional.normalize(states[0].float(), dim=-1)
-        moment = units.T @ units
-        self.moments[layer] = self.moments[layer] + moment if layer in self.moments else moment
+        self.states.setdefault(layer, []).append(normalize(states[0].float(), dim=-1))
 
 
 @contextmanager
@@ -132,16 +131,20 @@ def _watching(lora: DomainLora, watch: _Watch) -> Iterator[None]:
             handle.remove()
 
 
-def _outside(moment: Tensor, basis: Tensor) -> Tensor:
-    """(I - M Mᵀ) C (I - M Mᵀ)."""
-    half = moment - basis @ (basis.T @ moment)
-    return half - (half @ basis) @ basis.T
+def _principal_outside(states: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
+    """Energies, largest first, and directions (d, m) of what of the inputs lies outside the basis.
 
-
-def _principal(moment: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues, largest first, and eigenvectors as columns."""
-    values, vectors = torch.linalg.eigh(moment)
-    return values.flip(0), vectors.flip(1)
+    By the eigenvectors of X Xᵀ or Xᵀ X, whichever is smaller: with few tokens in a wide layer many times
+    faster than an SVD. Directions with no more energy than rounding leaves are not among them.
+    """
+    outside = states - (states @ basis) @ basis.T
+    few = len(outside) < outside.shape[1]
+    energies, vectors = torch.linalg.eigh(outside @ outside.T if few else outside.T @ outside)
+    real = energies > ROUNDING * states.square().sum()
+    energies, vectors = energies[real].flip(0), vectors[:, real].flip(1)
+    left = states.shape[1] - basis.shape[1]
+    directions = outside.T @ (vectors / energies.sqrt()) if few else vectors
+    return energies[:left], directions[:, :left]
 
 
 def _orthonormal(vectors: Tensor, basis: Tensor) -> Tensor:
