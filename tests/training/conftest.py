@@ -1,7 +1,8 @@
 """Training jobs on the tiny base model."""
 
+import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,16 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from crma_adapters.base_model import resolve_base_model
+from crma_adapters.card import CARD_FILE, AdapterCard, CardData, CardLoss, CardTraining
 from crma_adapters.release import Release
 from crma_training.config import TrainConfig
 from crma_training.continual.method import Lesson, Method
 from crma_training.dataset import load_dataset
+from crma_training.metrics import LoggedStep
+from crma_training.run_folder import json_bytes
 from crma_training.sequence import Job, train_sequence
+from crma_training.spectral import SpectralReading
+from crma_training.visibility.holdout import HoldoutReading
 from crma_training.workbench import Task, Workbench, load_workbench
 
 
@@ -105,3 +111,61 @@ def make_course(base_model: Path, data_folder: Path, tmp_path: Path) -> Callable
         return Course(load, tmp_path / "stages")
 
     return make
+
+
+@pytest.fixture
+def finished_run(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a run folder as far as reports read it, from made-up figures: nothing is trained."""
+
+    def write(*domains: str, planned: tuple[str, ...] = (), steps: int = 6, **config: object) -> Path:
+        run = tmp_path / "finished"
+        identity = {"config": {**TrainConfig().to_json(), **config}, "base_fingerprint": "f" * 64}
+        identity |= {"data_sha256": "d" * 64, "domains": [*domains, *planned]}
+        (run / ".drift").mkdir(parents=True)
+        (run / "run.json").write_bytes(json_bytes(identity))
+        for index, name in enumerate(domains):
+            (run / name / "adapter").mkdir(parents=True)
+            (run / name / "adapter" / CARD_FILE).write_bytes(_card(name, steps).to_json())
+            lines = (json.dumps(asdict(_step(name, step))) for step in range(steps))
+            (run / name / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+            readings = [HoldoutReading(name, step, 3.0 - step / 9, 4, 0.1) for step in (0, steps)]
+            readings += [HoldoutReading(earlier, steps, 2.5, 4, 0.1) for earlier in domains[:index]]
+            lines = (json.dumps(asdict(reading)) for reading in readings)
+            (run / name / "holdout.jsonl").write_text("\n".join(lines) + "\n")
+            (run / name / "environment.json").write_text(json.dumps({"torch": "2.x", "python": "3.x"}))
+        if not planned:
+            drift = {name: None if name == domains[-1] else 0.0125 for name in domains}
+            (run / ".drift" / "drift.json").write_bytes(json_bytes(drift))
+        return run
+
+    return write
+
+
+def _step(domain: str, step: int) -> LoggedStep:
+    groups = ("lora", "projections", "logits", "alpha")
+    return LoggedStep(
+        domain=domain,
+        step=step,
+        loss=4.0 - step / 10,
+        gradient_norm={group: 1.5 + step % 3 for group in groups},
+        clipped={group: group == "lora" and step == 4 for group in groups},
+        learning_rate=dict.fromkeys(groups, 1e-3),
+        spectral=SpectralReading(2e-8, 3e-8, 0.0, 0.009, 0.01, 0.011, 0.005),
+        tokens=100,
+        tokens_per_s=50.0,
+    )
+
+
+def _card(name: str, steps: int) -> AdapterCard:
+    return AdapterCard(
+        name=name,
+        base_model="tiny",
+        base_fingerprint="f" * 64,
+        backbone="b" * 12,
+        rank=4,
+        alpha=8,
+        target_modules=("q_proj",),
+        data=CardData(rows_train=20, rows_holdout=4, sources=("a source",), licences=("CC0",)),
+        training=CardTraining(steps=steps, epochs=1.0, seed=0, learning_rate=1e-3, tokens=50),
+        holdout_loss=CardLoss(base=4.0, before=3.5, after=2.0),
+    )

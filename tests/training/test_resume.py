@@ -47,6 +47,7 @@ def test_a_killed_run_ends_with_the_release_of_an_uninterrupted_one(
     resumed = train_sequence(killed, said.append)
     assert "financial: finished before, not trained again" in said
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert "4 of 4 finished: code, financial, legal, medical" in (tmp_path / "run/report.html").read_text()
     assert replace(resumed, created=expected.created) == expected
     assert content(tmp_path / "store") == content(tmp_path / "store-whole")
 
@@ -86,11 +87,11 @@ def test_changed_options_or_data_are_another_run(train: Train, write_rows: Write
 def test_an_interruption_keeps_what_was_finished_and_nothing_else(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(bench: Any, crma: Any, task: Any, folder: Path) -> Any:
+    def interrupted(bench: Any, crma: Any, task: Any, folder: Path, events: Any) -> Any:
         if task.name == "legal":
             (folder / "half").write_bytes(b"")
             raise KeyboardInterrupt
-        return train_domain(bench, crma, task, folder)
+        return train_domain(bench, crma, task, folder, events)
 
     monkeypatch.setattr("crma_training.sequence.train_domain", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -100,7 +101,9 @@ def test_an_interruption_keeps_what_was_finished_and_nothing_else(
         ".start",
         "code",
         "financial",
+        "report.html",
         "run.json",
+        "tensorboard.d",
     ]
     assert not (tmp_path / "store").exists()
     monkeypatch.undo()
@@ -108,10 +111,10 @@ def test_an_interruption_keeps_what_was_finished_and_nothing_else(
 
 
 def test_a_finished_lora_that_changes_stops_the_run(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    def careless(bench: Any, crma: Any, task: Any, folder: Path) -> Any:
+    def careless(bench: Any, crma: Any, task: Any, folder: Path, events: Any) -> Any:
         if task.name == "financial":
             (folder.parent / "code" / "adapter" / "adapter_model.safetensors").write_bytes(b"x")
-        return train_domain(bench, crma, task, folder)
+        return train_domain(bench, crma, task, folder, events)
 
     monkeypatch.setattr("crma_training.sequence.train_domain", careless)
     with pytest.raises(TrainingError, match=r"code/adapter/adapter_model\.safetensors is not what"):

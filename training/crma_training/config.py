@@ -47,6 +47,10 @@ class TrainConfig:
     mode: Mode = _option("residual", "form of CRMA", MODES)  # noqa: RUF009
     streams: int = _option(4, "CRMA streams per block")
     freeze_backbone: bool = _option(False, "train the LoRAs only; CRMA stays as it is, so nothing can drift")
+    holdout_every: int = _option(
+        40, "steps between two measurements of the holdout in training (0: before and after only)"
+    )
+    holdout_rows: int = _option(12, "holdout rows measured then; before, after and drift take all")
     seed: int = _option(0, "seed of every random choice")
     dtype: str = _option("float32", "compute precision of the base model", ("float32", "bfloat16"))
     gradient_checkpointing: bool = _option(False, "recompute activations in the backward pass to save memory")
@@ -54,10 +58,11 @@ class TrainConfig:
     note: str = _option("", "free text kept in the release")
 
     def __post_init__(self) -> None:
-        at_least_one = ("epochs", "batch_size", "max_length", "rank", "lora_alpha", "streams")
+        at_least_one = ("epochs", "batch_size", "max_length", "rank", "lora_alpha", "streams", "holdout_rows")
         for name in at_least_one:
             self._require(name, getattr(self, name) >= 1, "at least 1")
-        self._require("steps", self.steps >= 0, "0 or more")
+        for name in ("steps", "holdout_every"):
+            self._require(name, getattr(self, name) >= 0, "0 or more")
         self._require("warmup", 0 <= self.warmup < 1, "in [0, 1)")
         self._require("zclip_threshold", self.zclip_threshold > 0, "above 0")
         self._require("target_modules", len(self.target_modules) > 0, "at least one layer name")

@@ -17,28 +17,37 @@ from crma_adapters.parts import describe_part
 from crma_training.fit import fit, own_batches, parameter_groups, steps_for
 from crma_training.lora import DomainLora
 from crma_training.metrics import MetricsLog
+from crma_training.visibility.environment import write_environment
+from crma_training.visibility.holdout import HoldoutCurve, HoldoutLog
+from crma_training.visibility.tensorboard import EventWriter
 from crma_training.workbench import Task, Workbench
 
 ADAPTER, BACKBONE = "adapter", "backbone"  # a finished domain's folders
 
 
-def train_domain(bench: Workbench, crma: Crma, task: Task, folder: Path) -> AdapterCard:
-    """Trains one domain; writes its LoRA with its card, backbone snapshot and metrics into `folder`.
+def train_domain(
+    bench: Workbench, crma: Crma, task: Task, folder: Path, events: EventWriter | None = None
+) -> AdapterCard:
+    """Trains one domain; writes its LoRA with its card, backbone snapshot and metrics into `folder`, and the
+    metrics to `events` too.
 
     Raises:
         TrainingError: the loss is not finite, or a frozen weight changed.
     """
     config, base = bench.config, bench.base
     steps = steps_for(task, config)
+    write_environment(folder)
     weights = bench.weights_digest()
     loss_base = bench.loss(task.holdout)
     with attach(bench.model, crma) as attachment:
         loss_before = bench.loss(task.holdout)
         lora = DomainLora.fresh(bench.model, config, domain_seed(config.seed, task.name))
         groups = parameter_groups(config, lora, crma)
-        with MetricsLog(folder, task.name, steps) as log:
+        with MetricsLog(folder, task.name, steps, events.step if events else None) as log:
             batches = own_batches(task, config, steps)
-            answer_tokens = fit(bench, groups, batches, log, attachment=attachment)
+            holdout = HoldoutLog(folder, events.holdout if events else None)
+            watch = HoldoutCurve(bench, task, attachment, holdout, log)
+            answer_tokens = fit(bench, groups, batches, log, attachment=attachment, watch=watch)
         lora.save(folder / ADAPTER, base.name)
         lora.load(folder / ADAPTER)
         loss_after = bench.loss(task.holdout)

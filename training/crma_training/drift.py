@@ -12,6 +12,7 @@ from crma_adapters.card import AdapterCard
 from crma_adapters.crma import Crma
 from crma_adapters.errors import DataError
 from crma_training.lora import DomainLora
+from crma_training.tokens import Example
 from crma_training.workbench import Task, Workbench
 
 SAME_HOLDOUT = 1e-3  # relative difference of base losses: float32 stays far below, other rows far above
@@ -54,8 +55,13 @@ def check_same_holdout(bench: Workbench, item: TrainedAdapter) -> None:
 def _drift(bench: Workbench, crma: Crma, item: TrainedAdapter) -> float:
     """(holdout loss under `crma` - loss when it was trained) / the latter; positive is forgetting."""
     then = item.card.holdout_loss.after
+    return (loss_under(bench, crma, item, item.task.holdout) - then) / then
+
+
+def loss_under(bench: Workbench, crma: Crma, item: TrainedAdapter, examples: Sequence[Example]) -> float:
+    """Mean answer loss (nats per token) of the saved adapter on `crma`; the model is left bare."""
     with attach(bench.model, crma):
         lora = DomainLora.saved(bench.model, item.adapter)
-        loss = bench.loss(item.task.holdout)
+        loss = bench.loss(examples)
         lora.remove()
-    return (loss - then) / then
+    return loss

@@ -33,11 +33,13 @@ def fit(
     *,
     attachment: Attachment | None = None,
     penalty: Callable[[], Tensor] | None = None,
+    watch: Callable[[int], None] | None = None,
 ) -> int:
     """Trains the groups, a step per batch; returns the number of answer tokens learnt from.
 
     `attachment` is the CRMA in use, whose blocks are logged. `penalty` is added to each batch's loss (a
-    regulariser; the logged loss is without it).
+    regulariser; the logged loss is without it). `watch` is called with the number of steps done, before the
+    first and after each; it must leave the model as it finds it.
 
     Raises:
         TrainingError: the loss is not finite.
@@ -47,6 +49,8 @@ def fit(
         attachment.record_updates = True
     bench.model.train()
     answer_tokens = 0
+    if watch is not None:
+        watch(0)
     for step, examples in enumerate(batches):
         batch = collate(examples, bench.pad_id)
         loss = answer_loss(bench.model, batch)
@@ -71,6 +75,8 @@ def fit(
             )
         )
         answer_tokens += batch.answer_tokens
+        if watch is not None:
+            watch(step + 1)
     if attachment is not None:
         attachment.record_updates = False
     return answer_tokens

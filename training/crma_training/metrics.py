@@ -1,17 +1,20 @@
 """What a training step leaves behind: one JSON line in the run folder, one line of progress on the terminal.
 
-Owns: names and meaning of the metrics. Knows nothing of how a step is made.
+Owns: names and meaning of the metrics, their file. Knows nothing of how a step is made.
 """
 
 import json
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
 from tqdm import tqdm
 
+from crma_training.json_lines import read_lines
 from crma_training.spectral import SpectralReading
 
 FILE_NAME = "metrics.jsonl"
@@ -38,11 +41,28 @@ class StepMetrics:
     tokens: int
 
 
-class MetricsLog:
-    """Appends steps to `metrics.jsonl` and moves a progress bar; measures speed from step to step."""
+@dataclass(frozen=True)
+class LoggedStep(StepMetrics):
+    """A line of `metrics.jsonl`: a step and its speed, pauses left out."""
 
-    def __init__(self, directory: Path, domain: str, steps: int) -> None:
+    tokens_per_s: float
+
+
+class MetricsLog:
+    """Appends steps to `metrics.jsonl` and moves a progress bar; measures speed from step to step.
+
+    `watch` is given every line too.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        domain: str,
+        steps: int,
+        watch: Callable[[LoggedStep], None] | None = None,
+    ) -> None:
         self.domain, self.steps = domain, steps
+        self._watch = watch
         self._file = (directory / FILE_NAME).open("w", encoding="utf-8")
         # A bar that is piped into a file is a line per update: there, one every 10 s is enough.
         pause_s = 0.1 if sys.stderr.isatty() else 10.0
@@ -62,11 +82,13 @@ class MetricsLog:
     def write(self, metrics: StepMetrics) -> None:
         """One step; flushed, so that a reader sees it at once."""
         now = time.perf_counter()
-        line = {**asdict(metrics), "tokens_per_s": round(metrics.tokens / (now - self._last), 1)}
+        line = LoggedStep(**vars(metrics), tokens_per_s=round(metrics.tokens / (now - self._last), 1))
         self._last = now
         self._tokens += metrics.tokens
-        self._file.write(json.dumps(line) + "\n")
+        self._file.write(json.dumps(asdict(line)) + "\n")
         self._file.flush()
+        if self._watch is not None:
+            self._watch(line)
         spectral = metrics.spectral
         crma = (
             f"||M|| {1 + spectral.mixing_norm_error:.6f}, alpha {spectral.alpha_mean:.4f}, "
@@ -76,3 +98,19 @@ class MetricsLog:
         speed = self._tokens / (now - self._started)
         self._bar.set_postfix_str(f"loss {metrics.loss:.3f}, {crma}{speed:.0f} tok/s", refresh=False)
         self._bar.update()
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Time spent in here is no training time and does not count for the speed."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            passed = time.perf_counter() - began
+            self._started += passed
+            self._last += passed
+
+
+def read_steps(directory: Path) -> tuple[LoggedStep, ...]:
+    """The lines of a finished stage's `metrics.jsonl`. Raises `TrainingError` if it cannot be read."""
+    return read_lines(LoggedStep, directory / FILE_NAME)

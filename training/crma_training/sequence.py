@@ -29,6 +29,8 @@ from crma_training.publication import Harvest, publish
 from crma_training.routing import fit_release_router
 from crma_training.run_folder import RunFolder, json_bytes
 from crma_training.start import Start, choose_start, live_release
+from crma_training.visibility.holdout import HoldoutLog, measure_earlier
+from crma_training.visibility.tensorboard import EVENTS, EventWriter
 from crma_training.workbench import Task, Workbench, load_workbench
 
 # Stages beside the domains; no domain's name starts with a dot.
@@ -66,11 +68,12 @@ def train_sequence(job: Job, say: Say = print) -> Release:
         tasks = [bench.task(domain) for domain in data.domains]
         carried = _carried(bench, store, start, at_hand)
         router = _router(run, [*data.domains, *at_hand], data.out_of_domain, job.config)
-        trained = _train_domains(run, bench, _start_backbone(store, start), tasks, say)
+        trained = _train_domains(run, bench, _start_backbone(store, start), tasks, carried, say)
         backbone = trained[-1].adapter.parent / BACKBONE
         drift = _drift(run, bench, [*trained, *carried], backbone)
         for item in [*trained, *carried]:
             say(_summary(item.card, drift[item.card.name]))
+        say(f"report: {_report(run)}; curves: tensorboard --logdir {run.path.parent}")
         live = live_release(store)
         release = publish(
             store, Harvest(base, start, backbone, tuple(trained), drift, router, job.config.note)
@@ -129,7 +132,12 @@ def _router(
 
 
 def _train_domains(
-    run: RunFolder, bench: Workbench, backbone: Path | None, tasks: Sequence[Task], say: Say
+    run: RunFolder,
+    bench: Workbench,
+    backbone: Path | None,
+    tasks: Sequence[Task],
+    carried: Sequence[TrainedAdapter],
+    say: Say,
 ) -> list[TrainedAdapter]:
     done: list[TrainedAdapter] = []
     for task in tasks:
@@ -137,8 +145,11 @@ def _train_domains(
             cut = f", {task.cut} answers cut at {bench.config.max_length} tokens" if task.cut else ""
             say(f"{task.name}: {len(task.train)} rows{cut}")
             crma = _backbone(bench, backbone)
-            with run.stage(task.name) as working:
-                train_domain(bench, crma, task, working)
+            with run.stage(task.name) as working, EventWriter(run.path / EVENTS / task.name) as events:
+                card = train_domain(bench, crma, task, working, events)
+                log, left = HoldoutLog(working, events.holdout), load_backbone(working / BACKBONE)
+                measure_earlier(bench, left, [*carried, *done], card.training.steps, log)
+            _report(run)
         else:
             say(f"{task.name}: finished before, not trained again")
         backbone = run.path / task.name / BACKBONE
@@ -173,6 +184,13 @@ def _drift(
             (working / "drift.json").write_bytes(json_bytes(measured))
     drift: dict[str, float | None] = json.loads((run.path / DRIFT / "drift.json").read_bytes())
     return drift
+
+
+def _report(run: RunFolder) -> Path:
+    # Imports this module, which has the stages' names, and matplotlib, which takes a second.
+    from crma_training.visibility.html_report import write_report
+
+    return write_report(run.path)
 
 
 def _summary(card: AdapterCard, drift: float | None) -> str:
