@@ -1,9 +1,12 @@
-"""Which text of a conversation is routed.
+"""What the user said in a conversation.
 
-Owns: the user turns that count, the text parts of multimodal content. Knows nothing of domains or decisions.
+Owns: the user turns that count, the text parts of multimodal content, the opening that a conversation is known
+by. Knows nothing of domains or decisions.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from crma_adapters.errors import RouterError
 from crma_router.features import clip
@@ -13,20 +16,57 @@ ENOUGH_WORDS = 6
 MOST_TURNS = 4
 
 _TEXT_PARTS = ("text", "input_text")  # chat completions, responses
+_INSTRUCTING = ("system", "developer")
 
 
-def conversation_text(messages: object) -> str:
-    """The text to route a conversation by: the last user turn, behind former ones while it is too short.
+@dataclass(frozen=True)
+class Conversation:
+    """`turns`: the user's turns that have text, oldest first. `opening`: digest of system text and first turn."""
 
-    `messages` is parsed JSON: a list of OpenAI chat messages, or input items of the Responses API. Only user
-    turns count, and only their text parts. Without any, the result is empty, which routes to the fallback.
+    turns: tuple[str, ...]
+    opening: bytes
+
+    @classmethod
+    def of_text(cls, text: str, system: str = "") -> "Conversation":
+        """A conversation of one turn."""
+        return cls((text,) if text.strip() else (), _opening([system, text]))
+
+
+def read_conversation(messages: object, system: str = "") -> Conversation:
+    """The user's side of a conversation.
+
+    `messages` is parsed JSON: a list of OpenAI chat messages, of Anthropic messages (whose `system` stands
+    apart), or input items of the Responses API. Only user turns count, and only their text parts: no system
+    text, no answer, no tool call and no tool result.
 
     Raises:
         RouterError: `messages` is no list of messages.
     """
     if not isinstance(messages, list):
         raise RouterError(f"messages is {_kind(messages)}; expected a list of objects with role and content")
-    turns = [turn for at, message in enumerate(messages) if (turn := _user_turn(at, message)).strip()]
+    opening, turns = [system], list[str]()
+    for at, message in enumerate(messages):
+        role = _role(at, message)
+        if role != "user" and (role not in _INSTRUCTING or turns):
+            continue
+        text = "\n".join(_texts(at, message.get("content")))
+        if not turns:
+            opening.append(text)
+        if role == "user" and text.strip():
+            turns.append(text)
+    return Conversation(tuple(turns), _opening(opening))
+
+
+def conversation_text(messages: object) -> str:
+    """The last user turn, behind former ones while it is too short to say what it is about.
+
+    Without a user turn the result is empty. Raises as `read_conversation`.
+    """
+    return joint_text(read_conversation(messages).turns)
+
+
+def joint_text(turns: tuple[str, ...]) -> str:
+    """The last of the turns, behind former ones while it has fewer than `ENOUGH_WORDS` words."""
     chosen: list[str] = []
     for turn in reversed(turns[-MOST_TURNS:]):
         chosen.insert(0, clip(turn))
@@ -35,15 +75,16 @@ def conversation_text(messages: object) -> str:
     return "\n".join(chosen)
 
 
-def _user_turn(at: int, message: object) -> str:
+def _role(at: int, message: object) -> str | None:
+    """None for a Responses item that is no message: a tool call, its result, reasoning."""
     if not isinstance(message, Mapping):
         raise RouterError(f"messages[{at}] is {_kind(message)}; expected an object with role and content")
     role = message.get("role")
     if role is None and isinstance(message.get("type"), str):
-        return ""  # a Responses item that is no message: a tool call, its result, reasoning
+        return None
     if not isinstance(role, str):
         raise RouterError(f"messages[{at}].role is {_kind(role)}; expected a string such as 'user'")
-    return "\n".join(_texts(at, message.get("content"))) if role == "user" else ""
+    return role
 
 
 def _texts(at: int, content: object) -> Iterator[str]:
@@ -66,6 +107,13 @@ def _part_text(where: str, part: object) -> Iterator[str]:
         if not isinstance(text, str):
             raise RouterError(f"{where}.text is {_kind(text)}; expected a string")
         yield text
+
+
+def _opening(texts: list[str]) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for text in texts:
+        digest.update(hashlib.blake2b(text.encode("utf-8", "surrogatepass")).digest())
+    return digest.digest()
 
 
 def _kind(value: object) -> str:

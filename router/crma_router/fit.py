@@ -15,7 +15,8 @@ from crma_router.linear import FloatArray, LinearHead, outside_log_odds
 from crma_router.mahalanobis import Mahalanobis, fit_mahalanobis
 from crma_router.model import FitReport, Judge, RouterModel
 from crma_router.outside import Outside
-from crma_router.policy import Policy, decide
+from crma_router.policy import Policy, RoutingDecision, decide
+from crma_router.usual import usual_of
 
 ACCEPTANCE = 0.95  # the share of the domains' held-out questions that must count as inside
 FOLDS = 5
@@ -39,7 +40,8 @@ def fit_model(examples: EmbeddedExamples, embedder: str, seed: int) -> RouterMod
     head = replace(head, temperature=fit_temperature(logits, examples.labels[examples.inside]))
     judge = Judge(examples.domains, head, _calibrate_outside(mahalanobis, held_out, examples))
     policy = Policy()
-    return RouterModel(embedder, judge, policy, _report(examples, held_out, judge, policy, seed))
+    decisions = [decide(one, policy) for one in judge.weigh(held_out.logits, held_out.distances)]
+    return RouterModel(embedder, judge, policy, _report(examples, decisions, seed), usual_of(decisions))
 
 
 def _cross_validate(examples: EmbeddedExamples, seed: int) -> _HeldOut:
@@ -81,12 +83,9 @@ def _calibrate_outside(mahalanobis: Mahalanobis, held_out: _HeldOut, examples: E
     return replace(unlimited, threshold=balanced_quantile(joined, examples.labels[inside], ACCEPTANCE))
 
 
-def _report(
-    examples: EmbeddedExamples, held_out: _HeldOut, judge: Judge, policy: Policy, seed: int
-) -> FitReport:
-    evidence = judge.weigh(held_out.logits, held_out.distances)
-    chosen = [decide(one, policy).domain for one in evidence]
-    wanted = [*judge.domains, None]
+def _report(examples: EmbeddedExamples, decisions: list[RoutingDecision], seed: int) -> FitReport:
+    chosen = [decision.domain for decision in decisions]
+    wanted = [*examples.domains, None]
 
     def share(label: int) -> float:
         hits = [
@@ -98,8 +97,8 @@ def _report(
 
     return FitReport(
         seed=seed,
-        examples={name: examples.count(label) for label, name in enumerate(judge.domains)},
-        out_of_domain=examples.count(len(judge.domains)),
-        routed={name: share(label) for label, name in enumerate(judge.domains)},
-        fallback=share(len(judge.domains)) if examples.has_outside else None,
+        examples={name: examples.count(label) for label, name in enumerate(examples.domains)},
+        out_of_domain=examples.count(len(examples.domains)),
+        routed={name: share(label) for label, name in enumerate(examples.domains)},
+        fallback=share(len(examples.domains)) if examples.has_outside else None,
     )

@@ -14,6 +14,7 @@ from crma_router.embedder import Embeddings
 from crma_router.linear import FloatArray, LinearHead
 from crma_router.outside import Outside
 from crma_router.policy import Evidence, Policy
+from crma_router.usual import Usual
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,13 @@ class Judge:
 
 @dataclass(frozen=True)
 class RouterModel:
-    """A fitted router; `embedder` names the one it was fitted with."""
+    """A fitted router; `embedder` names the one it was fitted with.
+
+    `usual`: what its decisions on held-out questions look like; None for a router fitted before that was kept.
+    """
 
     embedder: str
     judge: Judge
     policy: Policy
     report: FitReport
+    usual: Usual | None = None

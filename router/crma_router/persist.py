@@ -21,6 +21,7 @@ from crma_router.mahalanobis import Mahalanobis
 from crma_router.model import FitReport, Judge, RouterModel
 from crma_router.outside import Above0, Outside, Standard
 from crma_router.policy import Policy
+from crma_router.usual import Usual
 
 ROUTER_FORMAT = 1
 DOCUMENT_NAME = "router.json"
@@ -43,6 +44,7 @@ class RouterDocument:
     ood_threshold: Finite
     policy: Policy
     report: FitReport
+    usual: Usual | None = None
 
 
 def save_model(model: RouterModel, directory: Path) -> None:
@@ -59,6 +61,7 @@ def save_model(model: RouterModel, directory: Path) -> None:
         ood_threshold=outside.threshold,
         policy=model.policy,
         report=model.report,
+        usual=model.usual,
     )
     tensors = {
         "weight": head.weight,
@@ -87,7 +90,7 @@ def load_model(directory: Path) -> RouterModel:
     mahalanobis = Mahalanobis(tensors["means"], tensors["directions"], document.precision)
     outside = Outside(mahalanobis, document.far, document.log_odds, document.ood_threshold)
     judge = Judge(tuple(document.domains), head, outside)
-    return RouterModel(document.embedder, judge, document.policy, document.report)
+    return RouterModel(document.embedder, judge, document.policy, document.report, document.usual)
 
 
 def _check(document: RouterDocument, tensors: dict[str, FloatArray], directory: Path) -> None:

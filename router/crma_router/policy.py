@@ -10,8 +10,8 @@ from pydantic import ConfigDict, Field
 
 from crma_adapters.document import STRICT
 
-Path = Literal["routed", "fallback"]
-Cause = Literal["sure", "no words", "out of domain", "unsure"]
+Path = Literal["routed", "sticky", "fallback"]
+Cause = Literal["sure", "no words", "out of domain", "unsure", "follow-up", "close call", "near"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class RoutingDecision:
     confidence: calibrated probability, 0 to 1, that the leading domain is the right one if any is.
     scores: the same for every domain; they sum to 1. Whether any is right, the distance says.
     ood_distance, ood_threshold: in standard deviations beyond the usual text of the domains; over is outside.
-    reason: a sentence for people. cause: the same for metrics, one of four.
+    path: `sticky` where the conversation decided (`crma_router.stickiness`), never of a text by itself.
+    reason: a sentence for people. cause: the same for metrics, one of seven; the last three are of `sticky`.
     """
 
     domain: str | None
@@ -36,11 +37,18 @@ class RoutingDecision:
 
 @dataclass(frozen=True)
 class Policy:
-    """`min_confidence`, 0 to 1: below it the leading domain is not followed."""
+    """What it takes to be routed, and to leave the domain that a conversation is on.
+
+    min_confidence, 0 to 1: below it the leading domain is not followed.
+    margin, 0 to 1: how far another domain must lead over the conversation's to take it over.
+    hysteresis, deviations: how far over the threshold a turn may be that still leans to the conversation's domain.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.5
+    margin: Annotated[float, Field(ge=0, le=1)] = 0.2
+    hysteresis: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
 
 
 @dataclass(frozen=True)

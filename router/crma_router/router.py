@@ -13,7 +13,8 @@ from crma_router.features import clip, has_words
 from crma_router.fit import fit_model
 from crma_router.model import RouterModel
 from crma_router.persist import load_model, save_model
-from crma_router.policy import RoutingDecision, decide
+from crma_router.policy import Policy, RoutingDecision, decide
+from crma_router.usual import Usual
 
 __all__ = ["Router", "RouterData", "RoutingDecision", "fit_router"]
 
@@ -41,6 +42,16 @@ class Router:
     def domains(self) -> tuple[str, ...]:
         """The names a text can be routed to."""
         return self.model.judge.domains
+
+    @property
+    def policy(self) -> Policy:
+        """What it takes to be routed."""
+        return self.model.policy
+
+    @property
+    def usual(self) -> Usual | None:
+        """What its decisions usually look like, if that was kept."""
+        return self.model.usual
 
     def route(self, text: str) -> RoutingDecision:
         """Decide for one text of any length; a text without words falls back."""
