@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from crma_training.visibility.figure import Figure, columns, segments
-from crma_training.visibility.plots import SequencePlot, colour
+from crma_training.visibility.plots import SequencePlot, colour, dashes
 from crma_training.visibility.read import DomainRecord, RunRecord
 
 
@@ -26,7 +26,7 @@ def holdout_figure(run: RunRecord) -> Figure:
         (axes,) = plot.panels
         for index, (name, points) in enumerate(_in_order(curves, domains)):
             look: dict[str, Any] = {"color": colour(index), "marker": "o", "markersize": 3.5, "label": name}
-            axes.plot(*columns(points), **look, clip_on=False, zorder=3)
+            axes.plot(*columns(points), dashes(index), **look, clip_on=False, zorder=3)
         axes.set_ylabel("nats per answer token")
         axes.set_ylim(bottom=0)
         plot.legend_below(axes)

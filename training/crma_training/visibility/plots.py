@@ -24,9 +24,8 @@ MANY_POINTS = 5000  # beyond, lines are drawn as pixels: a megabyte of path serv
 # Inches at 72 per inch; the SVG scales to the page. Fixed margins, so that the steps of all figures align,
 # and because matplotlib's layout engines take longer than all the drawing.
 _WIDTH, _PANEL_HEIGHT = 9.6, 2.0
-_LEFT, _RIGHT, _TOP, _BOTTOM, _BETWEEN = 0.75, 0.15, 0.55, 0.5, 0.35
-_TOP_CROWDED = 1.2  # where names are slanted
-_LEGEND_ROW, _LEGEND_COLUMNS = 0.25, 6
+_LEFT, _RIGHT, _TOP, _TOP_TITLED, _BOTTOM, _BETWEEN = 0.75, 0.15, 0.3, 0.55, 0.55, 0.35
+_LETTER, _LEGEND_ROW, _LEGEND_LINE = 0.1, 0.25, 0.8
 
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -71,6 +70,11 @@ def colour(index: int) -> str:
     return PALETTE[index % len(PALETTE)]
 
 
+def dashes(index: int) -> str:
+    """The line style of the `index`-th domain, so that it differs from those of its colour."""
+    return ("-", "--", ":", "-.")[index // len(PALETTE) % 4]
+
+
 class SequencePlot:
     """Panels above each other over one x axis, the steps of a whole sequence, its domains marked.
 
@@ -81,13 +85,14 @@ class SequencePlot:
         self._name, self._segments = name, segments
         self._style = rc_context({**_STYLE, "svg.hashsalt": name})
         self._shape = (panels, height)
-        self._crowded = len(segments) > 8
+        room = (_WIDTH - _LEFT - _RIGHT) / max(1, segments[-1].end)
+        self._crowded = any(_LETTER * len(s.name) > room * (s.end - s.start) for s in segments)
+        self._top = _TOP_TITLED if panels > 1 else _TOP
 
     def __enter__(self) -> "SequencePlot":
         self._style.__enter__()
         panels, height = self._shape
         inner = panels * height + (panels - 1) * _BETWEEN
-        self._top = _TOP_CROWDED if self._crowded else _TOP
         self._figure = Figure(figsize=(_WIDTH, self._top + inner + _BOTTOM))
         self.panels: list[Axes] = list(self._figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0])
         self._margins(below=_BOTTOM)
@@ -117,11 +122,12 @@ class SequencePlot:
     def legend_below(self, axes: Axes) -> None:
         """The panel's lines by name under the figure, which grows by as much."""
         handles, labels = axes.get_legend_handles_labels()
-        rows = -(-len(labels) // _LEGEND_COLUMNS)
+        columns = max(1, int(_WIDTH / (_LEGEND_LINE + _LETTER * max(map(len, labels)))))
+        rows = -(-len(labels) // columns)
         height = self._figure.get_figheight() + rows * _LEGEND_ROW
         self._figure.set_figheight(height)
         self._margins(below=_BOTTOM + rows * _LEGEND_ROW)
-        self._figure.legend(handles, labels, loc="lower center", ncols=_LEGEND_COLUMNS)
+        self._figure.legend(handles, labels, loc="lower center", ncols=columns)
 
     def svg(self) -> Markup:
         """The figure, to be put into a page as it is."""
@@ -143,23 +149,23 @@ class SequencePlot:
         self._figure.align_ylabels(self.panels)
 
     def _mark_domains(self) -> None:
+        """Names above the first panel, or numbers if the names do not fit."""
+        first, last = self.panels[0], self.panels[-1]
         for axes in self.panels:
             for segment in self._segments[1:]:
                 axes.axvline(segment.start, color=INK, linewidth=0.8, alpha=0.45)
-        first, last = self.panels[0], self.panels[-1]
-        above_title = 22 if first.get_title(loc="left") else 6
-        for segment in self._segments:
+        for number, segment in enumerate(self._segments, start=1):
             first.annotate(
-                segment.name,
+                str(number) if self._crowded else segment.name,
                 ((segment.start + segment.end) / 2, 1),
                 xycoords=("data", "axes fraction"),
-                xytext=(0, above_title),
+                xytext=(0, 22 if first.get_title(loc="left") else 6),
                 textcoords="offset points",
-                ha="left" if self._crowded else "center",
-                rotation=35 if self._crowded else 0,
+                ha="center",
                 fontweight="bold",
             )
-        last.set_xlabel("optimizer step of the sequence")
+        numbered = "; domains numbered as in the tables" if self._crowded else ""
+        last.set_xlabel("optimizer step of the sequence" + numbered)
         last.set_xlim(0, max(1, self._segments[-1].end))
 
 
