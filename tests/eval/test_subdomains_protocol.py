@@ -1,9 +1,10 @@
 """What is read off a run: probes right when learnt and at the end."""
 
+import dataclasses
 from pathlib import Path
 
 from crma_eval.forgetting.scores import DomainScores, MethodRun, RowScore
-from crma_eval.subdomains.protocol import retention, write_dataset
+from crma_eval.subdomains.protocol import Retention, retention, write_dataset
 from crma_eval.subdomains.split import Fact, Size, SubDomain
 from crma_eval.subdomains.summary import subdomains_report
 from crma_training.config import TrainConfig
@@ -67,8 +68,17 @@ def test_the_report_compares_the_methods_and_keeps_every_probe() -> None:
     assert "| modular | 1/4 " in text and "| 3/3 (95 %: 44 to 100 %) | 4/4 " in text
     assert "| naive   | 1/4 " in text and "| 1/3 (95 %: 6 to 79 %)" in text
     assert "Right at the end in MODULAR alone: 2, in NAIVE alone: 0 (McNemar's exact p = 0.5)" in text
+    assert "learnt fewer in the first place" not in text
     assert "NAIVE, stage by stage" in text and "| a         | 2/2     | 1/2     | 0/2" in text
     assert "| b          | Tell me b1? | b1!    | wrong → right" in text
+
+
+def test_having_learnt_less_is_told() -> None:
+    found = [retention(_run(method, (True, False)), PARTS, SIZE) for method in ("modular", "naive")]
+    wrong = tuple(dataclasses.replace(p, exact=(False, *p.exact[1:])) for p in found[0].probes)
+    less = [Retention("modular", wrong), found[1]]
+    text = subdomains_report("letters", PARTS, SIZE, TrainConfig(), less).markdown()
+    assert "MODULAR learnt fewer in the first place (0 against 3)" in text
 
 
 def test_the_dataset_is_one_that_training_reads(tmp_path: Path) -> None:

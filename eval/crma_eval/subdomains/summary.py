@@ -65,10 +65,20 @@ def _verdict(found: Sequence[Retention]) -> str:
     ]
     text = "; ".join(said) + "."
     if OURS in by_name and CONTROL in by_name:
-        test = paired([p.final for p in by_name[OURS].probes], [p.final for p in by_name[CONTROL].probes])
+        text += _compared(by_name[OURS], by_name[CONTROL])
+    return text
+
+
+def _compared(ours: Retention, control: Retention) -> str:
+    test = paired([probe.final for probe in ours.probes], [probe.final for probe in control.probes])
+    text = (
+        f" Right at the end in {OURS.upper()} alone: {test.only_first}, in {CONTROL.upper()} alone: "
+        f"{test.only_second} (McNemar's exact p = {test.p:.2g})."
+    )
+    if ours.learnt < control.learnt:
         text += (
-            f" Right at the end in {OURS.upper()} alone: {test.only_first}, in {CONTROL.upper()} alone: "
-            f"{test.only_second} (McNemar's exact p = {test.p:.2g})."
+            f" {OURS.upper()} learnt fewer in the first place ({ours.learnt} against {control.learnt}): "
+            "retention counts what was learnt only, so it must be read beside what is right at the end."
         )
     return text
 
