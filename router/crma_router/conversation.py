@@ -1,7 +1,7 @@
 """What the user said in a conversation.
 
-Owns: the user turns that count, the text parts of multimodal content, the opening that a conversation is known
-by. Knows nothing of domains or decisions.
+Owns: the user turns that count, the text parts of multimodal content, the opening a conversation is known by.
+Knows nothing of domains or decisions.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ _INSTRUCTING = ("system", "developer")
 
 @dataclass(frozen=True)
 class Conversation:
-    """`turns`: the user's turns that have text, oldest first. `opening`: digest of system text and first turn."""
+    """`turns`: the user's turns that have text, oldest first. `opening`: digest of how it began."""
 
     turns: tuple[str, ...]
     opening: bytes

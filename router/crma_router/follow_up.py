@@ -13,38 +13,48 @@ Kind = Literal["follow-up", "short", "full"]
 FEW_WORDS = 8
 """A turn of more words is read by itself, whatever it begins with or refers to."""
 
-_SHORT = 6
+# As many words with a meaning of their own make a topic.
+_TOPIC = 3
 
 _FUNCTION = (
-    "a an the i me my mine you your yours we us our it its he him his she her they them their this that these "
-    "those there here one ones and or but so then if because as of to in on at by for from with without about "
-    "into over under after before than too also just only still even not no yes nor is are was were be been am "
-    "do does did done doing have has had having can could would will should shall may might must let s t re ll "
-    "ve d m what why how who whom whose when where which any some all each every both more most less least much "
-    "many other another such same own very really quite again now later once else instead up down out off"
+    "a an the i me my mine you your yours we us our it its he him his she her they them their this that "
+    "these those there here one ones and or but so then if because as of to in on at by for from with "
+    "without about into over under after before than too also just only still even not no yes nor is "
+    "are was were be been am do does did done doing have has had having can could would will should "
+    "shall may might must let s t re ll ve d m what why how who whom whose when where which any some "
+    "all each every both more most less least much many other another such same own very really quite "
+    "again now later once else instead up down out off"
 )
 _CARRYING = (
-    "ok okay k alright right sure yeah yep yup nope nah please thanks thank thx ty cheers cool great good nice "
-    "fine perfect awesome excellent wow hmm hm oh ah aha hi hello hey bye got get see know think mean means "
-    "meant understand understood go going keep continue proceed next previous first second third last finally "
-    "say said tell told explain explained elaborate clarify expand detail details detailed deeper further "
-    "example examples instance part point points step steps list bullet short shorter long longer brief briefly "
-    "simple simpler simply plain easier summary summarise summarize sum rephrase rewrite repeat translate reword "
-    "word words sentence sentences paragraph table version answer answers question questions reason reasons "
-    "exactly wait actually well maybe perhaps agree agreed true wrong correct make makes sense interesting "
-    "helpful help bit little lot way ways thing things stuff give show try use way so-called idea ideas "
-    "text document file page letter snippet message email output log passage article error following below "
-    "above attached paste pasted read look check review fix sounds love like want need kind sort layman terms "
-    "english age year old someone anyone everyone source sources sure certain"
+    "ok okay k alright right sure yeah yep yup nope nah please thanks thank thx ty cheers cool great "
+    "good nice fine perfect awesome excellent wow hmm hm oh ah aha hi hello hey bye got get see know "
+    "think mean means meant understand understood go going keep continue proceed next previous first "
+    "second third last finally say said tell told explain explained elaborate clarify expand detail "
+    "details detailed deeper further example examples instance part point points step steps list bullet "
+    "short shorter long longer brief briefly simple simpler simply plain easier summary summarise "
+    "summarize sum rephrase rewrite repeat translate reword word words sentence sentences paragraph "
+    "table version answer answers question questions reason reasons exactly wait actually well maybe "
+    "perhaps agree agreed true wrong correct make makes sense interesting helpful help bit little lot "
+    "way ways thing things stuff give show try use so-called idea ideas text document file page letter "
+    "snippet message email output log passage article error following below above attached paste pasted "
+    "read look check review fix sounds love like want need kind sort layman terms english age year old "
+    "someone anyone everyone source sources certain"
 )
 _EMPTY = frozenset((_FUNCTION + " " + _CARRYING).split())
-_OPENERS = re.compile(r"\s*(?:and|but|or|so|also|then|what about|how about|what if|or what)\b", re.IGNORECASE)
-_REFERRING = frozenset("it its this that these those they them their he him his she her".split())
+_JOINING = re.compile(r"\s*(?:and|but|or|also)\b", re.IGNORECASE)
+_OPENERS = re.compile(r"\s*(?:so|then|what about|how about|what if)\b", re.IGNORECASE)
+_REFERRING = re.compile(
+    r"\b(?:its?|this|that|these|those|they|them|their|he|him|his|she|her)\b", re.IGNORECASE
+)
 # "Is it legal to record a call?" refers to nothing.
+_AFTER_IT = r"(?:\w+ly )?\w+ (?:to|that|for|if|when)\b"
 _EXPLETIVE = re.compile(
-    r"\bit(?:'s| is| was| would be| will be)? (?:\w+ly )?\w+ (?:to|that|for|if|when)\b|\b(?:is|was|does|will) it "
-    r"(?:\w+ly )?\w+ (?:to|that|for|if|when)\b|\bthat(?=\s+\w+\s+(?:is|are|can|has|have)\b)",
+    rf"\bit(?:'s| is| was| would be| will be)? {_AFTER_IT}|\b(?:is|was|does|will) it {_AFTER_IT}",
     re.IGNORECASE,
+)
+# "What is bail?" names a new topic with one word; "which is faster?" and "in writing?" do not.
+_DEFINITION = re.compile(
+    r"\s*(?:what(?:'s| is| are| does)|define|who (?:is|was)|meaning of|explain|describe)\b", re.IGNORECASE
 )
 _WORDS = re.compile(r"[^\W_]+", re.UNICODE)
 # Scripts that put no spaces between words: about two characters each.
@@ -72,11 +82,12 @@ def shape_of(text: str) -> Shape:
     content = sum(word not in _EMPTY for word in said)
     if content == 0 or (words <= FEW_WORDS and _leans(text, said, content)):
         return Shape(words, content, "follow-up")
-    return Shape(words, content, "short" if words < _SHORT else "full")
+    return Shape(words, content, "full" if content >= _TOPIC or words > FEW_WORDS else "short")
 
 
 def _leans(text: str, said: list[str], content: int) -> bool:
-    if _OPENERS.match(text) and content < 3:
+    if _JOINING.match(text) or (_OPENERS.match(text) and content < _TOPIC):
         return True
-    referring = set(_EXPLETIVE.sub(" ", text).lower().replace("'", " ").split()) if content < 4 else set()
-    return any(word.strip(".,;:!?") in _REFERRING for word in referring) and len(said) <= FEW_WORDS
+    if content == 1 and len(said) > 1 and not _DEFINITION.match(text):
+        return True
+    return content <= _TOPIC and _REFERRING.search(_EXPLETIVE.sub(" ", text)) is not None

@@ -63,7 +63,7 @@ class Judge:
 class RouterModel:
     """A fitted router; `embedder` names the one it was fitted with.
 
-    `usual`: what its decisions on held-out questions look like; None for a router fitted before that was kept.
+    `usual`: what its decisions on held-out questions look like; None if it was fitted before that was kept.
     """
 
     embedder: str

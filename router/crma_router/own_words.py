@@ -50,7 +50,7 @@ def own_words(turn: str) -> OwnWords:
     something. Linear in the length of the turn.
     """
     text = turn if len(turn) <= _MOST_CHARACTERS else f"{_half(turn, 0)}\n\n{_half(turn, 1)}"
-    rest = _QUOTES.sub(" ", "\n".join(_unquoted_lines(text.splitlines()))).strip()
+    rest = _QUOTES.sub(" ", "\n".join(_unquoted_lines(text.split("\n")))).strip()
     if len(rest) > BUDGET_CHARACTERS:
         return OwnWords("\n".join(_requests(rest)), pasted=True)
     if has_words(rest):

@@ -41,7 +41,7 @@ class Policy:
 
     min_confidence, 0 to 1: below it the leading domain is not followed.
     margin, 0 to 1: how far another domain must lead over the conversation's to take it over.
-    hysteresis, deviations: how far over the threshold a turn may be that still leans to the conversation's domain.
+    hysteresis, deviations: how far over the threshold a turn may be that leans to the conversation's domain.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT

@@ -22,7 +22,10 @@ KeyKind = Literal["session", "user", "opening"]
 
 @dataclass(frozen=True)
 class SessionKey:
-    """`session`: the client names the conversation. `user`: it names the person. `opening`: by how it began."""
+    """By which kind of name, and its digest.
+
+    `session`: the client names the conversation. `user`: it names the person. `opening`: by how it began.
+    """
 
     kind: KeyKind
     digest: bytes
@@ -35,7 +38,7 @@ class SessionKey:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """`domain`: what a conversation is on, None for none. `history`: digest of the user turns that led there."""
+    """`domain`: what a conversation is on, None for none. `history`: digest of the user turns before."""
 
     domain: str | None
     history: bytes

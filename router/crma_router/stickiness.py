@@ -1,7 +1,7 @@
 """Which domain a conversation is on, turn by turn.
 
-Owns: when a turn stays with the conversation's domain, when it takes the conversation elsewhere. A conversation
-is a fold: its domain after a turn follows from the domain before and what the router says of that turn, so any
+Owns: when a turn stays with the conversation's domain, when it takes the conversation elsewhere. This is a
+fold: the domain after a turn follows from the domain before and what the router says of that turn, so any
 process that sees the history comes to the same answer. Knows nothing of sessions, HTTP or embeddings.
 """
 
@@ -24,22 +24,25 @@ _SHORT_CONFIDENCE = 0.8
 class TurnTexts:
     """The texts of one turn that are routed.
 
-    own: the user's own words. whole: the whole turn, if it has pasted parts beside them. joint: the turn behind
-    those before it, if it is too short to stand alone.
+    own: the user's own words. whole: the whole turn, if it has pasted parts beside them. joint: the turn
+    behind those before it, if neither stands alone. first: nothing was said before.
     """
 
     own: str
     whole: str | None
     joint: str | None
     shape: Shape
+    first: bool
 
     @classmethod
     def of(cls, turns: Sequence[str]) -> "TurnTexts":
         """Of the last of `turns`."""
         words = own_words(turns[-1])
         shape = shape_of(words.instruction)
-        joint = joint_text(tuple(turns)) if len(turns) > 1 and shape.kind != "full" else None
-        return cls(words.instruction, turns[-1] if words.pasted else None, joint, shape)
+        leans = len(turns) > 1 and shape.kind != "full"
+        # A full turn before it was judged by itself: a few words more do not make it another.
+        joint = joint_text(tuple(turns)) if leans and not _is_full(turns[-2]) else None
+        return cls(words.instruction, turns[-1] if words.pasted else None, joint, shape, len(turns) == 1)
 
     def __iter__(self) -> Iterator[str]:
         own = None if self.whole is not None and self.shape.bare else self.own
@@ -48,7 +51,7 @@ class TurnTexts:
 
 @dataclass(frozen=True)
 class Dialogue:
-    """What is left to decide of a conversation: the domain it is on (`start`), and the turns to read from there."""
+    """What is left to decide of a conversation: the domain it is on (`start`), the turns from there."""
 
     start: str | None
     turns: tuple[TurnTexts, ...]
@@ -92,12 +95,21 @@ def _own(turn: TurnTexts, decisions: Mapping[str, RoutingDecision]) -> RoutingDe
 def _opening(
     turn: TurnTexts, own: RoutingDecision, decisions: Mapping[str, RoutingDecision]
 ) -> RoutingDecision:
-    """No domain to stay with: the first that is sure of the turn itself, all of it, it behind those before."""
+    """No domain to stay with. What cannot stand alone is decided with what is pasted or was said before."""
+    kind = turn.shape.kind
+    alone = turn.first or kind == "full" or (kind == "short" and own.confidence >= _SHORT_CONFIDENCE)
     behind = [decisions[text] for text in (turn.whole, turn.joint) if text is not None]
-    alone = turn.shape.kind == "full" or own.confidence >= _SHORT_CONFIDENCE or not behind
     if own.domain is not None and alone:
         return own
-    return next((decision for decision in behind if decision.domain is not None), own)
+    return next((decision for decision in behind if decision.domain is not None), _nowhere(own))
+
+
+def _nowhere(own: RoutingDecision) -> RoutingDecision:
+    """A turn that carries on a conversation that is on no domain."""
+    if own.domain is None:
+        return own
+    reason = f"the turn carries on a conversation that is on no domain; by itself: {own.reason}"
+    return replace(own, domain=None, path="fallback", reason=reason, cause="follow-up")
 
 
 def _why_stay(current: str, turn: TurnTexts, own: RoutingDecision, policy: Policy) -> Cause | None:
@@ -116,7 +128,7 @@ def _why_stay(current: str, turn: TurnTexts, own: RoutingDecision, policy: Polic
     if not pasted and turn.shape.kind == "short":
         return "follow-up"
     near = own.ood_distance <= own.ood_threshold + policy.hysteresis
-    return "near" if lead == 0 and near else None
+    return "near" if lead == 0 and near and own.confidence >= policy.min_confidence else None
 
 
 def _stay(current: str, own: RoutingDecision, cause: Cause) -> RoutingDecision:
@@ -129,3 +141,7 @@ def _stay(current: str, own: RoutingDecision, cause: Cause) -> RoutingDecision:
     return replace(
         own, domain=current, confidence=own.scores[current], path="sticky", reason=reason, cause=cause
     )
+
+
+def _is_full(turn: str) -> bool:
+    return shape_of(own_words(turn).instruction).kind == "full"

@@ -5,7 +5,7 @@ of texts or of how a decision is made.
 """
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -30,7 +30,10 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 @dataclass(frozen=True)
 class Usual:
-    """Shares of decisions. domains: by domain, `none` the fallback. confidence: by `CONFIDENCE_EDGES`. Each sum to 1."""
+    """Shares of decisions; each sum to 1.
+
+    domains: by domain, `none` the fallback. confidence: by `CONFIDENCE_EDGES`.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -74,29 +77,38 @@ class DriftWatch:
 
     def __init__(self, usual: Usual, window: int = WINDOW) -> None:
         self._usual = usual
-        self._names: deque[str] = deque(maxlen=window)
-        self._bins: deque[int] = deque(maxlen=window)
+        self._window = window
+        self._seen: deque[tuple[str, int]] = deque()
+        self._names: Counter[str] = Counter()
+        self._bins: Counter[int] = Counter()
 
     def see(self, decision: RoutingDecision) -> None:
-        self._names.append(decision.domain or NO_DOMAIN)
-        self._bins.append(_bin(decision.confidence))
+        self._count((decision.domain or NO_DOMAIN, _bin(decision.confidence)), 1)
+        if len(self._seen) > self._window:
+            self._count(self._seen[0], -1)
 
     def drift(self) -> Drift | None:
         """None before `FEWEST` decisions."""
-        seen = len(self._names)
+        seen = len(self._seen)
         if seen < FEWEST:
             return None
-        domains = sorted(self._usual.domains.keys() | set(self._names))
+        domains = sorted(self._usual.domains.keys() | self._names.keys())
+        bins = range(len(CONFIDENCE_EDGES) + 1)
         return Drift(
             stability_index(
                 [self._usual.domains.get(name, 0.0) for name in domains],
-                [self._names.count(name) / seen for name in domains],
+                [self._names[name] / seen for name in domains],
             ),
-            stability_index(
-                self._usual.confidence,
-                [self._bins.count(at) / seen for at in range(len(CONFIDENCE_EDGES) + 1)],
-            ),
+            stability_index(self._usual.confidence, [self._bins[at] / seen for at in bins]),
         )
+
+    def _count(self, what: tuple[str, int], by: int) -> None:
+        if by > 0:
+            self._seen.append(what)
+        else:
+            self._seen.popleft()
+        self._names[what[0]] += by
+        self._bins[what[1]] += by
 
 
 def _bin(confidence: float) -> int:

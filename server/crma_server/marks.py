@@ -22,14 +22,17 @@ def mark_headers(choice: Choice) -> list[tuple[bytes, bytes]]:
 
 
 def mark_object(choice: Choice, *, debug: bool) -> bytes:
-    """The `crma` object as JSON, with every score and the distances if `debug`."""
+    """The `crma` object as JSON; if `debug`, with all scores, distances and how the conversation is known."""
     document = _facts(choice) | {"reason": choice.reason}
     if debug and choice.decision is not None:
         document |= {
             "scores": {name: round(score, 6) for name, score in choice.decision.scores.items()},
             "ood_distance": choice.decision.ood_distance,
             "ood_threshold": choice.decision.ood_threshold,
+            "cause": choice.decision.cause,
         }
+    if debug and choice.memory is not None:
+        document |= {"session": {"key": choice.memory.key, "known": choice.memory.known}}
     return json.dumps(document, separators=(",", ":")).encode("ascii")
 
 

@@ -8,6 +8,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 
 from crma_adapters.release import Release
 from crma_router.policy import RoutingDecision
+from crma_router.usual import Drift
 
 _ROUTER_SECONDS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 _CONFIDENCE = (*(tenth / 10 for tenth in range(1, 10)), 0.95, 0.99, 1.0)
@@ -28,6 +29,18 @@ class Metrics:
         self._fallbacks = Counter(
             "crma_fallbacks", "Requests no adapter was found for, by cause.", ["cause"], registry=registry
         )
+        self._sticky = Counter(
+            "crma_sticky_decisions", "Decisions that the conversation made, by cause.", ["cause"],
+            registry=registry,
+        )  # fmt: skip
+        self._sessions = Gauge(
+            "crma_sessions", "Conversations remembered.", registry=registry, multiprocess_mode="livesum"
+        )
+        self._drift = Gauge(
+            "crma_routing_psi",
+            "Population stability index of the last decisions against training's.",
+            ["of"], registry=registry, multiprocess_mode="livemax",
+        )  # fmt: skip
         self._router_seconds = Histogram(
             "crma_router_seconds", "Time the router took for one decision, embedding included.",
             buckets=_ROUTER_SECONDS, registry=registry,
@@ -57,8 +70,17 @@ class Metrics:
 
     def observe_decision(self, decision: RoutingDecision, seconds: float) -> None:
         self._decisions.labels(decision.domain or "none", decision.path).inc()
+        if decision.path == "sticky":
+            self._sticky.labels(decision.cause).inc()
         self._router_seconds.observe(seconds)
         self._confidence.observe(decision.confidence)
+
+    def set_sessions(self, count: int) -> None:
+        self._sessions.set(count)
+
+    def set_drift(self, drift: Drift) -> None:
+        self._drift.labels("domain").set(drift.domains)
+        self._drift.labels("confidence").set(drift.confidence)
 
     def observe_load(self, seconds: float) -> None:
         self._load_seconds.observe(seconds)

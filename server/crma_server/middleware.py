@@ -15,8 +15,10 @@ from crma_server.catalog import AUTO, BASE
 from crma_server.marked_reply import MarkedReply
 from crma_server.marks import DEBUG_HEADER, mark_headers, mark_object
 from crma_server.replies import send_error
-from crma_server.request_text import request_text
-from crma_server.selection import Choice, Selector
+from crma_server.request_text import request_conversation
+from crma_server.router_queue import RouterBusyError
+from crma_server.selection import Asked, Choice, Selector
+from crma_server.session_key import session_key
 
 # Images travel in bodies as base64; anything larger than this is not a prompt.
 MAX_BODY_BYTES = 64 * 2**20
@@ -81,12 +83,16 @@ class RoutingMiddleware:
         if kind is Kind.TOKENS and name in self._selector.live.catalog.routing_names:
             name = BASE
         try:
-            choice = await self._selector.choose(name, lambda: request_text(document))
+            choice = await self._selector.choose(name, lambda: _asked(scope, document))
         except UnknownModelError as error:
             return await send_error(send, 404, "NotFoundError", str(error), param="model")
+        except RouterBusyError as error:
+            return await send_error(send, 503, "ServiceUnavailableError", str(error))
         except RouterError as error:
             return await send_error(send, 400, "BadRequestError", str(error))
-        body = json.dumps(document | {"model": choice.target.engine_model}).encode("ascii")
+        body = _rendered(document | {"model": choice.target.engine_model})
+        if body is None:
+            return await send_error(send, 400, "BadRequestError", "the body is nested too deeply: flatten it")
         reply = send if kind is Kind.TOKENS else _marked(choice, scope, send)
         await self._app(_with_length(scope, len(body)), _replay(body, receive), reply)
         return None
@@ -101,6 +107,19 @@ def _kind(scope: Scope) -> Kind | None:
 def _marked(choice: Choice, scope: Scope, send: Send) -> Send:
     debug = any(name == DEBUG_HEADER and value.lower() == b"true" for name, value in scope["headers"])
     return MarkedReply(send, mark_headers(choice), mark_object(choice, debug=debug))
+
+
+def _asked(scope: Scope, document: dict[str, Any]) -> Asked:
+    conversation = request_conversation(document)
+    return Asked(conversation, session_key(scope["headers"], document, conversation.opening))
+
+
+def _rendered(document: dict[str, Any]) -> bytes | None:
+    """JSON; None for a document that could be read, but is nested deeper than can be written."""
+    try:
+        return json.dumps(document).encode("ascii")
+    except RecursionError:
+        return None
 
 
 def _parse(body: bytes) -> dict[str, Any] | None:

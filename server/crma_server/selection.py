@@ -1,62 +1,91 @@
-"""From the name a client asked for and the text it sent to the target that answers.
+"""From the name a client asked for and what its user said to the target that answers.
 
-Owns: the order of the decision (explicit names first, then the router, then the fallback) and running the
-router off the event loop. Knows nothing of HTTP.
+Owns: the order of the decision: explicit names first, then router and conversation, then the fallback.
+Knows nothing of HTTP, nor of when the router gets to work (`router_queue`).
 """
 
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from crma_router.policy import RoutingDecision
+from crma_router.conversation import Conversation
+from crma_router.dialogue import OpenDialogue, open_dialogue
+from crma_router.policy import Policy, RoutingDecision
+from crma_router.sessions import KeyKind, SessionKey, Sessions
+from crma_router.usual import DriftWatch
 from crma_server.catalog import Catalog, Target
 from crma_server.metrics import Metrics
+from crma_server.router_queue import BatchRouter, RouterQueue
 
-Path = Literal["routed", "explicit", "fallback"]
+Path = Literal["routed", "explicit", "sticky", "fallback"]
 
 
-class TextRouter(Protocol):
-    """Decides which domain a text belongs to; called from one thread at a time."""
+class TextRouter(BatchRouter, Protocol):
+    """Decides which domain each text belongs to."""
+
+    @property
+    def policy(self) -> Policy: ...
 
     def route(self, text: str) -> RoutingDecision: ...
 
 
 @dataclass(frozen=True)
 class Live:
-    """What requests are answered from: replaced as a whole, so that no request sees half of a change."""
+    """What requests are answered from: replaced as a whole, so that no request sees half of a change.
+
+    `watch` compares the router's decisions with its training's, where that is known.
+    """
 
     catalog: Catalog
     router: TextRouter | None
     release: int | None
+    watch: DriftWatch | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a request is routed by."""
+
+    conversation: Conversation
+    key: SessionKey
+
+
+@dataclass(frozen=True)
+class Memory:
+    """How a conversation was known: by which kind of key, and whether anything was remembered of it."""
+
+    key: KeyKind
+    known: bool
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What will answer a request, and why. `decision` is None when no router was asked."""
+    """What will answer a request, and why. `decision` and `memory` are None when no router was asked."""
 
     target: Target
     path: Path
     reason: str
     decision: RoutingDecision | None
     release: int | None
+    memory: Memory | None = None
 
 
 class Selector:
     """Chooses what answers each request."""
 
-    def __init__(self, live: Live, metrics: Metrics) -> None:
+    def __init__(self, live: Live, metrics: Metrics, sessions: Sessions | None = None) -> None:
         self.live = live
         self._metrics = metrics
-        # One thread: the embedder shares its tokenizer's state, and the cores belong to the engine.
-        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="crma-router")
+        self._sessions = sessions or Sessions()
+        self._queue = RouterQueue()
 
-    async def choose(self, name: str, text: Callable[[], str]) -> Choice:
-        """What answers a request for `name`; `text` gives what to route by, and is called only if needed.
+    async def choose(self, name: str, asked: Callable[[], Asked]) -> Choice:
+        """What answers a request for `name`; `asked` gives what to route by, and is called only if needed.
 
-        Raises `UnknownModelError` for a name nothing answers to, `RouterError` for text that cannot be read.
+        Raises `UnknownModelError` for a name nothing answers to, `RouterError` for text that cannot be read,
+        `RouterBusyError` if too many requests wait for the router.
         """
         live = self.live
         selection = live.catalog.select(name)
@@ -64,28 +93,45 @@ class Selector:
             target = selection.entry.target(crma=selection.crma)
             choice = Choice(target, "explicit", "named by the client", None, live.release)
         else:
-            loop = asyncio.get_running_loop()
-            choice = await loop.run_in_executor(self._threads, self._route, live, text, selection.crma)
+            choice = await self._route(live, asked, crma=selection.crma)
         self._metrics.count_request(choice.target.adapter, choice.path)
         return choice
 
-    def _route(self, live: Live, text: Callable[[], str], crma: bool) -> Choice:
-        def fallback(cause: str, reason: str, decision: RoutingDecision | None = None) -> Choice:
-            self._metrics.count_fallback(cause)
-            return Choice(live.catalog.fallback.target(crma=crma), "fallback", reason, decision, live.release)
-
+    async def _route(self, live: Live, asked: Callable[[], Asked], *, crma: bool) -> Choice:
+        fallback = live.catalog.fallback.target(crma=crma)
         if live.router is None:
-            return fallback("no router", "the release has no router")
-        decision = self._decide(live.router, text())
+            self._metrics.count_fallback("no router")
+            return Choice(fallback, "fallback", "the release has no router", None, live.release)
+        decision, memory = await self._decide(live.router, asked)
+        self._watch_drift(live.watch, decision)
         if decision.domain is None:
-            return fallback(decision.cause, decision.reason, decision)
+            self._metrics.count_fallback(decision.cause)
+            return Choice(fallback, "fallback", decision.reason, decision, live.release, memory)
         entry = live.catalog.entry(decision.domain)
         if entry is None:
-            return fallback("no adapter", f"no adapter serves the domain {decision.domain!r}", decision)
-        return Choice(entry.target(crma=crma), "routed", decision.reason, decision, live.release)
+            self._metrics.count_fallback("no adapter")
+            reason = f"no adapter serves the domain {decision.domain!r}"
+            return Choice(fallback, "fallback", reason, decision, live.release, memory)
+        return Choice(entry.target(crma=crma), decision.path, decision.reason, decision, live.release, memory)
 
-    def _decide(self, router: TextRouter, text: str) -> RoutingDecision:
+    async def _decide(self, router: TextRouter, asked: Callable[[], Asked]) -> tuple[RoutingDecision, Memory]:
         start_s = time.perf_counter()
-        decision = router.route(text)
+        opened = await asyncio.to_thread(self._open, asked)  # a megabyte takes a while to read
+        texts = opened.dialogue.texts()
+        decisions = await self._queue.decide_many(router, texts)
+        decision = opened.dialogue.decide(dict(zip(texts, decisions, strict=True)), router.policy)
+        opened.close(self._sessions, decision.domain)
         self._metrics.observe_decision(decision, time.perf_counter() - start_s)
-        return decision
+        self._metrics.set_sessions(len(self._sessions))
+        return decision, Memory(opened.key.kind, opened.known)
+
+    def _open(self, asked: Callable[[], Asked]) -> OpenDialogue:
+        given = asked()
+        return open_dialogue(self._sessions, given.key, given.conversation)
+
+    def _watch_drift(self, watch: DriftWatch | None, decision: RoutingDecision) -> None:
+        if watch is None or decision.path == "sticky":  # a follow-up is like nothing in training
+            return
+        watch.see(decision)
+        if drift := watch.drift():
+            self._metrics.set_drift(drift)

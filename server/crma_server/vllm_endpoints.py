@@ -20,6 +20,7 @@ from vllm.entrypoints.serve.engine.protocol import ModelCard, ModelList, ModelPe
 from vllm.lora.request import LoRARequest
 
 from crma_adapters.errors import IncompatibleError
+from crma_router.usual import DriftWatch
 from crma_server.bundles import Bundle
 from crma_server.catalog import BASE
 from crma_server.metrics import Metrics
@@ -85,7 +86,8 @@ def _make_parts(plan: ServePlan) -> _Parts:
     if plan.release is not None:
         metrics.set_release(plan.release)
     number = plan.release.number if plan.release else None
-    return _Parts(plan, metrics, Selector(Live(plan.catalog, router, number), metrics))
+    watch = DriftWatch(router.usual) if router and router.usual else None
+    return _Parts(plan, metrics, Selector(Live(plan.catalog, router, number, watch), metrics))
 
 
 async def _load_bundles(models: Any, engine_client: Any, parts: _Parts, *, resident: int) -> None:

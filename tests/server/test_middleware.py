@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from starlette.types import Message, Receive, Scope, Send
 
-from crma_router.policy import RoutingDecision
+from crma_router.policy import Policy, RoutingDecision
 from crma_server.catalog import Catalog, adapter_entry, backbone_entry
 from crma_server.metrics import Metrics
 from crma_server.middleware import RoutingMiddleware
@@ -22,6 +22,18 @@ CHAT = "/v1/chat/completions"
 
 class WordRouter:
     """Routes by one word, so that a test can say where a text goes."""
+
+    policy = Policy()
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def route_known(self, text: str) -> RoutingDecision | None:  # noqa: ARG002
+        return None
+
+    def route_many(self, texts: list[str]) -> list[RoutingDecision]:
+        self.texts += texts
+        return [self.route(text) for text in texts]
 
     def route(self, text: str) -> RoutingDecision:
         if "fever" in text:

@@ -1,7 +1,7 @@
 import json
 import shlex
 
-from crma_router.policy import RoutingDecision
+from crma_router.policy import Policy, RoutingDecision
 from crma_server.catalog import Catalog, adapter_entry, backbone_entry
 from crma_server.ready import example, ready_message
 from crma_server.selection import Live
@@ -10,6 +10,14 @@ CRMA = "a0afad0b46d1"
 
 
 class KnowsLaw:
+    policy = Policy()
+
+    def route_known(self, text: str) -> RoutingDecision | None:  # noqa: ARG002
+        return None
+
+    def route_many(self, texts: list[str]) -> list[RoutingDecision]:
+        return [self.route(text) for text in texts]
+
     def route(self, text: str) -> RoutingDecision:
         domain = "legal" if "contract" in text else None
         return RoutingDecision(domain, 0.9, "routed" if domain else "fallback", "", {}, 0, 1)

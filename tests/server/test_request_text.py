@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from crma_adapters.errors import RouterError
-from crma_server.request_text import request_text
+from crma_server.request_text import request_conversation
 
 LONG = "What are the early symptoms of iron deficiency anemia in adults?"
 
@@ -24,18 +24,18 @@ LONG = "What are the early symptoms of iron deficiency anemia in adults?"
     ],
 )
 def test_what_the_user_wrote_is_found_in_every_api(body: dict[str, Any]) -> None:
-    assert request_text(body) == LONG
+    assert request_conversation(body).turns == (LONG,)
 
 
 def test_several_prompts_are_routed_together() -> None:
-    assert request_text({"prompt": ["one", "two"]}) == "one\ntwo"
+    assert request_conversation({"prompt": ["one", "two"]}).turns == ("one\ntwo",)
 
 
 @pytest.mark.parametrize(
     "body", [{}, {"prompt": None}, {"prompt": [1, 2, 3]}, {"prompt": [[1], [2]]}, {"prompt": 7}]
 )
 def test_requests_without_text_have_none(body: dict[str, Any]) -> None:
-    assert request_text(body) == ""
+    assert request_conversation(body).turns == ()
 
 
 @pytest.mark.parametrize(
@@ -43,4 +43,20 @@ def test_requests_without_text_have_none(body: dict[str, Any]) -> None:
 )
 def test_what_is_no_conversation_is_refused(body: dict[str, Any]) -> None:
     with pytest.raises(RouterError, match="expected"):
-        request_text(body)
+        request_conversation(body)
+
+
+def test_where_the_system_text_stands_makes_no_difference_to_what_is_routed() -> None:
+    chat = {"messages": [{"role": "system", "content": "Be a lawyer."}, {"role": "user", "content": LONG}]}
+    messages = {"system": [{"type": "text", "text": "Be a lawyer."}], "messages": chat["messages"][1:]}
+    responses = {"instructions": "Be a lawyer.", "input": LONG}
+    found = [request_conversation(body) for body in (chat, messages, responses)]
+    assert {conversation.turns for conversation in found} == {(LONG,)}
+    assert request_conversation({"input": LONG}).opening != found[2].opening
+    assert found[1].opening != request_conversation({"messages": chat["messages"][1:]}).opening
+
+
+@pytest.mark.parametrize("system", [7, None, [1, {"text": 5}], {"a": 1}])
+def test_a_system_text_that_is_none_is_left_to_the_engine(system: Any) -> None:
+    body = {"system": system, "messages": [{"role": "user", "content": LONG}]}
+    assert request_conversation(body).turns == (LONG,)
