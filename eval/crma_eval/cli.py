@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from crma_adapters.command import run_command
 from crma_eval import holdout, questions, served
 from crma_eval.ablation import command as ablation
+from crma_eval.conversations import command as conversations
 from crma_eval.forgetting import command as forgetting
 from crma_eval.overhead import command as overhead
 from crma_eval.routed import command as routed
+from crma_eval.routing import command as routing
 from crma_eval.spectral import command as spectral
 from crma_eval.subdomains import command as subdomains
 
@@ -22,11 +24,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="crma-eval", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     ablation.add_command(commands)
+    conversations.add_command(commands)
     forgetting.add_command(commands)
     holdout.add_command(commands)
     overhead.add_command(commands)
     questions.add_command(commands)
     routed.add_command(commands)
+    routing.add_command(commands)
     served.add_command(commands)
     spectral.add_command(commands)
     subdomains.add_command(commands)

@@ -1,0 +1,1 @@
+"""Scripted conversations: does the router keep to the domain, and follow a change of topic?"""
