@@ -147,6 +147,8 @@ def _train_domains(
             crma = _backbone(bench, backbone)
             with run.stage(task.name) as working, EventWriter(run.path / EVENTS / task.name) as events:
                 card = train_domain(bench, crma, task, working, events)
+                for earlier in done:
+                    run.finished(earlier.card.name)  # LoRAs on disk are frozen too: their digests must hold
                 log, left = HoldoutLog(working, events.holdout), load_backbone(working / BACKBONE)
                 measure_earlier(bench, left, [*carried, *done], card.training.steps, log)
             _report(run)
@@ -155,8 +157,6 @@ def _train_domains(
         backbone = run.path / task.name / BACKBONE
         adapter = run.path / task.name / ADAPTER
         done.append(TrainedAdapter(task, adapter, read_card(adapter)))
-        for earlier in done:
-            run.finished(earlier.card.name)  # the LoRAs on disk are frozen too: their digests must still hold
     return done
 
 
