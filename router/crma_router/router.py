@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from crma_adapters.errors import RouterError
-from crma_router.embedder import Embedder, SentenceTransformerEmbedder
+from crma_router.cache import CachedEmbedder
+from crma_router.embedder import Embedder, Embeddings
+from crma_router.embedder_names import open_embedder
 from crma_router.examples import RouterData, embed_examples
 from crma_router.features import clip, has_words
 from crma_router.fit import fit_model
@@ -20,12 +22,12 @@ __all__ = ["Router", "RouterData", "RoutingDecision", "fit_router"]
 
 
 class Router:
-    """A fitted router with its embedder. Threads may share one."""
+    """A fitted router with its embedder. Threads may share one. Texts asked again are not embedded again."""
 
     def __init__(self, model: RouterModel, embedder: Embedder) -> None:
         """Raises `RouterError` if `embedder` is not the one `model` was fitted with."""
         self.model = model
-        self._embedder = embedder
+        self._embedder = CachedEmbedder(embedder)
         if embedder.name != model.embedder:
             raise RouterError(
                 f"embedder {embedder.name!r} given, but the router was fitted with {model.embedder!r}; "
@@ -62,10 +64,18 @@ class Router:
         if not texts:
             return []
         clipped = [clip(text) for text in texts]
-        evidence = self.model.judge.evidence(self._embedder.encode(clipped))
+        return self._decide(clipped, self._embedder.encode(clipped))
+
+    def route_known(self, text: str) -> RoutingDecision | None:
+        """The decision if the text was embedded lately, else None. Takes a fraction of a millisecond."""
+        clipped = clip(text)
+        embedding = self._embedder.known(clipped)
+        return None if embedding is None else self._decide([clipped], embedding)[0]
+
+    def _decide(self, clipped: list[str], embeddings: Embeddings) -> list[RoutingDecision]:
         return [
             decide(replace(one, has_words=has_words(text)), self.model.policy)
-            for one, text in zip(evidence, clipped, strict=True)
+            for one, text in zip(self.model.judge.evidence(embeddings), clipped, strict=True)
         ]
 
     def save(self, directory: Path) -> None:
@@ -80,7 +90,7 @@ class Router:
             RouterError: the folder holds no sound router, or it was fitted with another embedder.
         """
         model = load_model(directory)
-        return cls(model, embedder or SentenceTransformerEmbedder(model.embedder))
+        return cls(model, embedder or open_embedder(model.embedder))
 
 
 def fit_router(data: RouterData, embedder: Embedder, *, seed: int = 0) -> Router:

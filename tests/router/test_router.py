@@ -70,3 +70,12 @@ def test_an_embedder_of_another_size_is_refused(router: Router, embedder: Embedd
     wider = type(embedder)(size=50)  # type: ignore[call-arg]
     with pytest.raises(RouterError, match="gives 50 dimensions, the router was fitted on 48"):
         Router(router.model, wider)
+
+
+def test_what_was_asked_before_is_known_and_decided_alike(router: Router, embedder: Embedder) -> None:
+    fresh = Router(router.model, embedder)
+    text = "what is a dose and a fever?"
+    assert fresh.route_known(text) is None
+    decision = fresh.route(text)
+    assert fresh.route_known(text) == decision
+    assert fresh.route_known(text + " and a rash") is None

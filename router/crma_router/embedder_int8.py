@@ -1,0 +1,89 @@
+"""The fast embedder: all-MiniLM-L6-v2 in int8 on one core, of a text's two ends.
+
+Owns: tokens, the token budget, the ONNX Runtime session. Knows nothing of domains or decisions.
+"""
+
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from crma_adapters.errors import RouterError
+from crma_adapters.packaged import embedder_path
+from crma_router.embedder import DEFAULT_EMBEDDER, Embeddings
+from crma_router.features import cut_tokens
+
+# One text takes 0.2 ms a token on one AVX2 core, so this many are what 5 ms allow. Figures: docs/router.md.
+BUDGET_TOKENS = 24
+
+_NAME = re.compile(re.escape(DEFAULT_EMBEDDER) + r"/int8/([1-9][0-9]{0,2})")
+_FEWEST_TOKENS, _MOST_TOKENS = 4, 256
+
+_FEW_TEXTS = 16  # more than these, as in fitting, are spread over the cores
+
+
+class Int8Embedder:
+    """The packaged MiniLM without torch. Its name tells its precision and its budget of tokens.
+
+    Texts are embedded one by one: int8 activations share one scale, so a text's vector must not hang on which
+    others happened to be asked beside it, and on one core a batch is no faster.
+    """
+
+    def __init__(self, budget_tokens: int = BUDGET_TOKENS) -> None:
+        """Build the graph from the packaged weights, under a second.
+
+        Raises:
+            RouterError: the budget is not 4 to 256, or a package is missing.
+        """
+        if not _FEWEST_TOKENS <= budget_tokens <= _MOST_TOKENS:
+            raise RouterError(
+                f"token budget {budget_tokens}; expected {_FEWEST_TOKENS} to {_MOST_TOKENS}: "
+                f"the default is {BUDGET_TOKENS}"
+            )
+        self.name = f"{DEFAULT_EMBEDDER}/int8/{budget_tokens}"
+        self._budget = budget_tokens
+        self._load(embedder_path())
+
+    @classmethod
+    def named(cls, name: str) -> "Int8Embedder | None":
+        """The embedder of that name, or None if the name is of another kind."""
+        match = _NAME.fullmatch(name)
+        return cls(int(match[1])) if match else None
+
+    def _load(self, folder: Path) -> None:
+        try:  # here, because only who routes should pay for them
+            from onnxruntime import InferenceSession, SessionOptions
+            from tokenizers import Tokenizer
+
+            from crma_router.embedder_graph import build_graph
+        except ImportError as error:
+            raise RouterError(
+                f"embedder {self.name!r} needs {error.name}, which is not installed: "
+                "`pip install onnx onnxruntime tokenizers`"
+            ) from error
+        # Never set again: a tokenizer whose padding or truncation changes must not be shared by threads.
+        # https://github.com/huggingface/tokenizers/issues/537
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        options = SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1  # the other cores are the engine's
+        options.log_severity_level = 3
+        graph = build_graph(folder / "model.safetensors").SerializeToString()
+        self._session = InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+    def encode(self, texts: list[str]) -> Embeddings:
+        """(N, 384) float32, unit norm. Threads may call it at once."""
+        if len(texts) <= _FEW_TEXTS:
+            rows = [self._embed(text) for text in texts]
+        else:
+            with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+                rows = list(threads.map(self._embed, texts))
+        return np.concatenate(rows) if rows else np.empty((0, 384), np.float32)
+
+    def _embed(self, text: str) -> Embeddings:
+        ids = cut_tokens(self._tokenizer.encode(text).ids, self._budget)
+        (vector,) = self._session.run(None, {"ids": np.array([ids], dtype=np.int32)})
+        return np.asarray(vector, dtype=np.float32)

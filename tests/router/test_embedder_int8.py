@@ -1,0 +1,109 @@
+"""The int8 embedder beside the model it stands for."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from onnxruntime import InferenceSession
+
+from crma_adapters.errors import RouterError
+from crma_adapters.packaged import embedder_path
+from crma_router.embedder import SentenceTransformerEmbedder
+from crma_router.embedder_graph import build_graph, quantise
+from crma_router.embedder_int8 import BUDGET_TOKENS, Int8Embedder
+
+QUESTIONS = [
+    "How do I lower a fever?",
+    "Can my landlord keep the deposit?",
+    "sort a list in C",
+    "What is a put option?",
+    "why is the sky blue",
+    "What is the function of the protein encoded by the gene NKCC2?",
+]
+
+
+@pytest.fixture(scope="module")
+def int8() -> Int8Embedder:
+    return Int8Embedder()
+
+
+@pytest.fixture(scope="module")
+def reference() -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    return SentenceTransformerEmbedder().encode(QUESTIONS)
+
+
+def test_in_float32_the_graph_is_the_model(
+    int8: Int8Embedder, reference: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+) -> None:
+    graph = build_graph(embedder_path() / "model.safetensors", int8=False).SerializeToString()
+    session = InferenceSession(graph, providers=["CPUExecutionProvider"])
+    for question, expected in zip(QUESTIONS, reference, strict=True):
+        ids = np.array([int8._tokenizer.encode(question).ids], np.int32)
+        np.testing.assert_allclose(session.run(None, {"ids": ids})[0][0], expected, atol=2e-5)
+
+
+def test_int8_is_near_the_model(
+    int8: Int8Embedder, reference: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+) -> None:
+    cosines = (int8.encode(QUESTIONS) * reference).sum(axis=1)
+    assert cosines.min() > 0.98
+
+
+def test_unit_vectors_of_384_numbers_for_any_text(int8: Int8Embedder) -> None:
+    vectors = int8.encode(
+        ["What is a fever?", "", "a\x00b", "word " * 100_000, "x" * 5000, "😀", "ибупрофен"]
+    )
+    assert vectors.shape == (7, 384)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, rtol=1e-5)
+    assert int8.encode([]).shape == (0, 384)
+
+
+def test_a_vector_does_not_hang_on_its_neighbours(int8: Int8Embedder) -> None:
+    texts = [f"{'word ' * number}number {number}" for number in range(40)]
+    alone = np.concatenate([int8.encode([text]) for text in texts])
+    np.testing.assert_array_equal(int8.encode(texts), alone)
+    with ThreadPoolExecutor(8) as threads:
+        shared = np.concatenate(list(threads.map(lambda text: int8.encode([text]), texts)))
+    np.testing.assert_array_equal(shared, alone)
+
+
+def test_of_a_long_text_both_ends_count_and_the_middle_does_not(int8: Int8Embedder) -> None:
+    first, same, head, tail = int8.encode(
+        [
+            f"fever {'lorem ' * 60} rash",
+            f"fever {'lorem ' * 20} python {'lorem ' * 20} rash",
+            f"python {'lorem ' * 60} rash",
+            f"fever {'lorem ' * 60} python",
+        ]
+    )
+    np.testing.assert_array_equal(first, same)
+    assert first @ head < 0.999
+    assert first @ tail < 0.999
+
+
+def test_its_name_tells_the_budget_and_opens_it_again() -> None:
+    assert Int8Embedder().name == f"all-MiniLM-L6-v2/int8/{BUDGET_TOKENS}"
+    opened = Int8Embedder.named("all-MiniLM-L6-v2/int8/48")
+    assert opened is not None and opened.name == "all-MiniLM-L6-v2/int8/48"
+
+
+@pytest.mark.parametrize(
+    "name", ["all-MiniLM-L6-v2", "all-MiniLM-L6-v2/int8", "all-MiniLM-L6-v2/int8/024", "x"]
+)
+def test_other_names_are_not_its_own(name: str) -> None:
+    assert Int8Embedder.named(name) is None
+
+
+@pytest.mark.parametrize("budget", [0, 3, 257])
+def test_a_budget_that_cannot_be_is_refused(budget: int) -> None:
+    with pytest.raises(RouterError, match="expected 4 to 256"):
+        Int8Embedder(budget)
+
+
+def test_quantised_columns_are_near_and_leave_room_for_pairs() -> None:
+    matrix = np.random.default_rng(0).standard_normal((64, 5)).astype(np.float32)
+    matrix[:, 3] = 0
+    integers, scales = quantise(matrix)
+    assert np.abs(integers).max() <= 63
+    np.testing.assert_allclose(integers * scales, matrix, atol=float(scales.max()) / 2 + 1e-6)
