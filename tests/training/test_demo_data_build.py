@@ -16,12 +16,13 @@ from crma_training.demo_data.build import build
 from crma_training.demo_data.cli import counts_table
 from crma_training.demo_data.fetch import Archives
 from crma_training.demo_data.packages import Package
-from crma_training.demo_data.queries import RouterSizes
+from crma_training.demo_data.sides import RouterSizes
 from crma_training.demo_data.split import Sizes
 from crma_training.demo_data.write import write
 
 SIZES = Sizes(train_prose=3, train_facts=2, paraphrases=3, holdout_prose=2, holdout_facts=1)
 ROUTER_SIZES = RouterSizes(domain=3, out_of_domain=80)
+EXCHANGES = ("tex", "android", "wordpress", "gis", "webmasters", "stats", "mathematica", "gaming", "english")
 WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"]
 
 
@@ -107,16 +108,19 @@ def elements(folder: Path) -> bytes:
 
 def queries() -> bytes:
     asked = {
-        "quora": [f"How do I make my friend {word} happy?" for word in WORDS]
+        "quora": [f"Is my friend {word} happy?" for word in WORDS]
         + [f"Can a lawyer from {word} help me?" for word in WORDS],
         "nq": [f"who sang the song about {word}" for word in WORDS],
-        "bioasq": [f"Which drug treats {word} disease?" for word in WORDS],
+        "bioasq": [f"Is {word} a disease?" for word in WORDS],
         "fiqa": [f"Should I buy {word} bonds?" for word in WORDS],
         "cqadupstack-physics": [f"Why do {word} particles decay?" for word in WORDS],
         "cqadupstack-unix": [f"How to grep for {word} in a file" for word in WORDS],
         "cqadupstack-programmers": [],
         "trec-covid": [],
         "nfcorpus": [],
+        **{f"cqadupstack-{name}": [f"{name} and {word}?" for word in WORDS] for name in EXCHANGES},
+        "hotpotqa": [],
+        "dbpedia-entity": [],
     }
     jar = io.BytesIO()
     with zipfile.ZipFile(jar, "w") as archive:
@@ -124,6 +128,10 @@ def queries() -> bytes:
             text = "".join(f"{number}\t{line}\n" for number, line in enumerate(lines))
             path = f"topics-and-qrels/topics.beir-v1.0.0-{name}.test.tsv.gz"
             archive.writestr(path, gzip.compress(text.encode()))
+        archive.writestr("topics-and-qrels/topics.dpr.nq.dev.txt", "who sang alpha 's song\t['Ada']\n")
+        for language in ("de", "es", "fr", "id", "ru", "zh"):
+            path = f"topics-and-qrels/topics.miracl-v1.0-{language}-dev.tsv"
+            archive.writestr(path, f"0#0\tHallo {language}?\n")
     return jar.getvalue()
 
 
@@ -169,7 +177,7 @@ def test_two_builds_are_the_same_bytes(archives: Archives, tmp_path: Path) -> No
         write(build(archives, SIZES, ROUTER_SIZES), tmp_path / name)
 
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
-    assert len(contents(tmp_path / "one")) == 1 + 5 * 5 + 2
+    assert len(contents(tmp_path / "one")) == 1 + 5 * 5 + 4
 
 
 def test_every_domain_is_built_and_counted(archives: Archives, tmp_path: Path) -> None:
@@ -177,8 +185,9 @@ def test_every_domain_is_built_and_counted(archives: Archives, tmp_path: Path) -
 
     assert list(counts) == ["medical", "legal", "financial", "code", "science", "out_of_domain"]
     for domain in list(counts)[:5]:
-        wanted = {"train": 9, "holdout": 3, "short_answer": 2, "router_train": 3, "router_eval": 3}
-        assert counts[domain] == wanted, domain
+        wanted = {"train": 9, "holdout": 3, "short_answer": 2}
+        assert counts[domain].items() >= wanted.items(), domain
+        assert 1 <= counts[domain]["router_train"] <= 3 and 1 <= counts[domain]["router_eval"] <= 3, domain
     assert counts["out_of_domain"]["router_train"] > 50  # small talk, and a few queries
     assert "medical" in counts_table(counts)
 

@@ -7,8 +7,8 @@ import pytest
 
 from crma_adapters.errors import DataError
 from crma_training.demo_data.packages import CURRENCIES
-from crma_training.demo_data.queries import RouterQueries
-from crma_training.demo_data.rows import Query, Row
+from crma_training.demo_data.rows import FieldQuery, Query, Row
+from crma_training.demo_data.sides import DemoQueries, RouterQueries
 from crma_training.demo_data.split import DomainRows
 from crma_training.demo_data.write import DemoData, write
 
@@ -18,7 +18,11 @@ def small_data(answer: str) -> DemoData:
     query = Query("hi", "crma", "small-talk:0", "Apache-2.0")
     return DemoData(
         domains={"financial": DomainRows([row], [row], [row])},
-        queries={"financial": RouterQueries([query], []), "out_of_domain": RouterQueries([query], [query])},
+        queries=DemoQueries(
+            {"financial": RouterQueries([query], []), "out_of_domain": RouterQueries([query], [query])},
+            near=[FieldQuery("How do I train a dog?", "crma", "near:0", "Apache-2.0", "veterinary")],
+            far=[],
+        ),
         packages=(CURRENCIES,),
     )
 
@@ -33,6 +37,8 @@ def test_writes_files_and_a_manifest_that_counts_them(tmp_path: Path) -> None:
     assert manifest["packages"][0]["sha256"] == CURRENCIES.sha256
     lines = (tmp_path / "demo/financial/train.jsonl").read_text("utf-8").splitlines()
     assert json.loads(lines[0])["answer"] == "Yen"
+    near = (tmp_path / "demo/out_of_domain/near.jsonl").read_text("utf-8")
+    assert json.loads(near)["field"] == "veterinary"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["demo"]
 
 

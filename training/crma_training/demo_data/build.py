@@ -13,9 +13,10 @@ from crma_training.demo_data.legal import read_legal
 from crma_training.demo_data.medical import read_medical
 from crma_training.demo_data.packages import PACKAGES
 from crma_training.demo_data.python_code import read_code
-from crma_training.demo_data.queries import RouterSizes, read_queries
+from crma_training.demo_data.queries import read_queries
 from crma_training.demo_data.rows import DomainEntries
 from crma_training.demo_data.science import read_science
+from crma_training.demo_data.sides import RouterSizes
 from crma_training.demo_data.split import DomainRows, Sizes, split
 from crma_training.demo_data.wordnet import Synset, read_synsets
 from crma_training.demo_data.write import DemoData

@@ -12,11 +12,11 @@ from crma_adapters.errors import CrmaError
 from crma_training.demo_data.build import build
 from crma_training.demo_data.fetch import fetch
 from crma_training.demo_data.packages import PACKAGES
-from crma_training.demo_data.queries import RouterSizes
+from crma_training.demo_data.sides import RouterSizes
 from crma_training.demo_data.split import SIZES
 from crma_training.demo_data.write import check_target, write
 
-FILES = ("train", "holdout", "short_answer", "router_train", "router_eval")
+FILES = ("train", "holdout", "short_answer", "router_train", "router_eval", "near", "far")
 
 
 def main(argv: list[str]) -> int:

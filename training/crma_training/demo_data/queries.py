@@ -1,119 +1,89 @@
-"""Real queries for the router: by domain, and out of every domain.
+"""Real queries for the router: by domain, of neighbouring fields, and of no domain at all.
 
-Owns: BEIR and small-talk files, and which words make a query a domain's. Does not know the router.
+Owns: which set of queries is whose. Does not know the router, nor on which side of the split a query lies.
 """
 
-import gzip
-import re
-import zipfile
-from collections.abc import Iterable
-from dataclasses import dataclass
-from importlib.resources import files
+from collections.abc import Iterator, Mapping
 
 from crma_training.demo_data.fetch import Archives
-from crma_training.demo_data.packages import CHAT, QUERIES
-from crma_training.demo_data.rows import Query, shuffled
-from crma_training.demo_data.sentence import normalised, one_line
-from crma_training.demo_data.topics import read_topics
+from crma_training.demo_data.query_sets import read_query_sets
+from crma_training.demo_data.rows import Query
+from crma_training.demo_data.sides import OUT_OF_DOMAIN, DemoQueries, Labelled, RouterSizes, drawn
+from crma_training.demo_data.topics import Topics, read_topics
 
-_JAR = "pyserini/resources/jars/anserini-0.21.0-fatjar.jar"
-_TOPICS = "topics-and-qrels/topics.beir-v1.0.0-{}.test.tsv.gz"
-# Sets that are a domain's, whole or where a query names something of it: bioasq and nfcorpus are of molecular
-# biology and groceries too, the exchanges for programmers and physicists of careers and books.
+# Sets that are a domain's, and those of which only a query that names something of it is: bioasq and nfcorpus
+# are of molecular biology and groceries too, the exchanges for programmers and physicists of careers and
+# books.
 _WHOLE = {"medical": ("trec-covid",), "financial": ("fiqa",), "code": ("cqadupstack-unix",)}
-_WHERE_NAMED = {
-    "medical": ("bioasq", "nfcorpus"),
-    "code": ("cqadupstack-programmers",),
-    "science": ("cqadupstack-physics",),
+_WHERE_STRONG = {"medical": ("bioasq", "nfcorpus")}
+_WHERE_NAMED = {"code": ("cqadupstack-programmers",), "science": ("cqadupstack-physics",)}
+_GENERAL = ("quora", "nq", "nq-dev")
+_TALK = ("chat", "small talk")
+# Fields outside that have a set of their own, neighbouring ones and others; more neighbours are found in the
+# general sets by their words (topics.toml).
+_FITTED_FIELDS = {
+    "cqadupstack-tex": "typesetting",
+    "cqadupstack-android": "android",
+    "cqadupstack-wordpress": "wordpress",
+    "hotpotqa": "encyclopaedia",
+    "dbpedia-entity": "names",
+    **{f"miracl-{language}": f"language {language}" for language in ("de", "es", "fr", "id", "ru", "zh")},
 }
-_GENERAL = ("quora", "nq")
-_CHATS = ("greetings", "conversations", "emotion", "food", "gossip", "sports", "botprofile")
+_MIXED = ("hotpotqa", "dbpedia-entity")  # of these, only what touches no domain
+_JUDGED_FIELDS = {
+    "cqadupstack-gis": "maps",
+    "cqadupstack-webmasters": "webmasters",
+    "cqadupstack-stats": "statistics",
+    "cqadupstack-mathematica": "mathematica",
+}
+_FAR_FIELDS = {"cqadupstack-gaming": "games", "cqadupstack-english": "english"}
 
 
-@dataclass(frozen=True)
-class RouterSizes:
-    """At most this many queries: of a domain, and out of domain; for training and as many for evaluation."""
-
-    domain: int = 600
-    out_of_domain: int = 1500
-
-
-@dataclass(frozen=True)
-class RouterQueries:
-    """The two halves; no query is in both."""
-
-    train: list[Query]
-    evaluation: list[Query]
-
-
-def read_queries(archives: Archives, sizes: RouterSizes) -> dict[str, RouterQueries]:
-    """Queries by domain, and those of none under `out_of_domain`."""
+def read_queries(archives: Archives, sizes: RouterSizes) -> DemoQueries:
+    """All of them, each with one label, from the pinned packages."""
     topics = read_topics()
-    with archives.nested(QUERIES, _JAR) as jar:
-        names = {name for group in [*_WHOLE.values(), *_WHERE_NAMED.values(), _GENERAL] for name in group}
-        read = {name: _beir(jar, name) for name in sorted(names)}
-    sets = {name: [query for query in read[name] if not topics.unfit(query.question)] for name in read}
-    general = [query for name in _GENERAL for query in sets[name]]
-    found: dict[str, RouterQueries] = {}
+    names = [*_WHOLE.values(), *_WHERE_STRONG.values(), *_WHERE_NAMED.values(), _GENERAL, _TALK]
+    wanted = [name for group in names for name in group] + [*_FITTED_FIELDS, *_JUDGED_FIELDS, *_FAR_FIELDS]
+    sets = {
+        name: [query for query in queries if not topics.unfit(query.question)]
+        for name, queries in read_query_sets(archives, wanted).items()
+    }
+    return drawn(list(_labelled(sets, topics)), sizes)
+
+
+def _labelled(sets: Mapping[str, list[Query]], topics: Topics) -> Iterator[Labelled]:
     for domain in topics.strong:
-        queries = [query for name in _WHOLE.get(domain, ()) for query in sets[name]]
-        named = [query for name in _WHERE_NAMED.get(domain, ()) for query in sets[name]]
-        queries += [query for query in named if topics.touches(domain, query.question)]
-        queries += [query for query in general if topics.speaks_of(query.question) == domain]
-        found[domain] = halves(queries, sizes.domain, domain)
-    talk = [query for name in _CHATS for query in _chat(archives, name) if not topics.unfit(query.question)]
-    general = [query for query in general if topics.everyday(query.question)]
-    found["out_of_domain"] = _out_of_domain(general, [*talk, *small_talk()], sizes.out_of_domain)
-    return found
+        for query in _of_domain(sets, topics, domain):
+            yield Labelled(query, domain)
+    for name in _GENERAL:
+        for query in sets[name]:
+            yield from _general(query, topics)
+    for name in _TALK:
+        yield from (Labelled(query, OUT_OF_DOMAIN) for query in sets[name])
+    for fields, judged in ((_FITTED_FIELDS, ""), (_JUDGED_FIELDS, "near"), (_FAR_FIELDS, "far")):
+        for name, field in fields.items():
+            kept = (q for q in sets[name] if name not in _MIXED or not topics.mentions(q.question))
+            yield from (Labelled(query, OUT_OF_DOMAIN, field, judged) for query in kept)
 
 
-def small_talk() -> list[Query]:
-    """What people say first to an assistant: a list of our own, beside this module."""
-    lines = files(__package__).joinpath("small_talk.txt").read_text("utf-8").splitlines()
-    return [Query(said, "crma", f"small-talk:{number}", "Apache-2.0") for number, said in enumerate(lines)]
+def _of_domain(sets: Mapping[str, list[Query]], topics: Topics, domain: str) -> Iterator[Query]:
+    found = [query for name in _WHOLE.get(domain, ()) for query in sets[name]]
+    strong = [query for name in _WHERE_STRONG.get(domain, ()) for query in sets[name]]
+    found += [query for query in strong if topics.strong[domain].search(query.question)]
+    named = [query for name in _WHERE_NAMED.get(domain, ()) for query in sets[name]]
+    found += [q for q in named if topics.touches(domain, q.question) and not topics.about_work(q.question)]
+    return (query for query in found if not topics.claimed(domain, query.question))
 
 
-def halves(queries: Iterable[Query], size: int, salt: str) -> RouterQueries:
-    """Distinct queries, shuffled, cut in two equal halves of at most `size`."""
-    distinct = {normalised(query.question): query for query in queries}
-    mixed = shuffled(distinct.values(), lambda query: query.source + query.entry, salt)
-    half = min(size, len(mixed) // 2)
-    return RouterQueries(mixed[:half], mixed[half : 2 * half])
-
-
-def _out_of_domain(general: list[Query], talk: list[Query], size: int) -> RouterQueries:
-    """Small talk whole, then general queries up to `size`."""
-    small = halves(talk, size, "small talk")
-    rest = halves(general, size - len(small.train), "out of domain")
-    return RouterQueries(small.train + rest.train, small.evaluation + rest.evaluation)
-
-
-def _beir(jar: zipfile.ZipFile, name: str) -> list[Query]:
-    lines = gzip.decompress(jar.read(_TOPICS.format(name))).decode("utf-8").splitlines()
-    source = f"{QUERIES.source}:{name}"
-    found: list[Query] = []
-    for line in lines:
-        identifier, _, text = line.partition("\t")
-        question = one_line(text)
-        if 4 <= len(question) <= 200 and "$" not in re.sub(r"\$\d", "", question):  # no LaTeX
-            found.append(Query(question, source, identifier, QUERIES.content_licence))
-    return found
-
-
-def _chat(archives: Archives, name: str) -> list[Query]:
-    text = archives.read(CHAT, f"chatterbot_corpus/data/english/{name}.yml").decode("utf-8")
-    source = f"{CHAT.source}:{name}"
-    utterances = [said.capitalize() if said.isupper() else said for said in opening_lines(text)]
-    return [Query(said, source, f"{name}:{i}", CHAT.content_licence) for i, said in enumerate(utterances)]
-
-
-def opening_lines(text: str) -> list[str]:
-    """The first utterance of every conversation of a corpus file; those that span lines are left out."""
-    lines = text.splitlines()
-    found: list[str] = []
-    for line, following in zip(lines, [*lines[1:], ""], strict=True):
-        if line.startswith("- - ") and (following.startswith("  - ") or following.startswith("- - ")):
-            said = line[4:].strip().strip("'\"").replace("''", "'")
-            if said and said not in found:
-                found.append(said)
-    return found
+def _general(query: Query, topics: Topics) -> Iterator[Labelled]:
+    """A query of a general set: a domain's, a neighbour's or everyday life's; most are none of these."""
+    domain = topics.speaks_of(query.question)
+    fitted, judged = topics.borders(query.question)
+    if domain is not None:
+        yield Labelled(query, domain)
+    elif fitted is not None:
+        yield Labelled(query, OUT_OF_DOMAIN, fitted)
+    elif judged is not None:
+        yield Labelled(query, OUT_OF_DOMAIN, judged, "near")
+    elif topics.everyday(query.question):
+        yield Labelled(query, OUT_OF_DOMAIN)

@@ -38,6 +38,13 @@ class Query:
 
 
 @dataclass(frozen=True)
+class FieldQuery(Query):
+    """A query of no domain, and the field that it is of."""
+
+    field: str
+
+
+@dataclass(frozen=True)
 class Row:
     """One line of train, holdout or short_answer."""
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from crma_adapters.errors import DataError
 from crma_training.demo_data.packages import Package
-from crma_training.demo_data.queries import RouterQueries
 from crma_training.demo_data.rows import Query, Row
+from crma_training.demo_data.sides import OUT_OF_DOMAIN, DemoQueries
 from crma_training.demo_data.split import DomainRows
 
 MANIFEST = "manifest.json"
@@ -21,10 +21,10 @@ BUILDER = "crma-train demo-data"
 
 @dataclass(frozen=True)
 class DemoData:
-    """Everything that is written; `queries` also has `out_of_domain`."""
+    """Everything that is written."""
 
     domains: Mapping[str, DomainRows]
-    queries: Mapping[str, RouterQueries]
+    queries: DemoQueries
     packages: tuple[Package, ...]
 
 
@@ -67,8 +67,9 @@ def _files(data: DemoData) -> dict[str, dict[str, Sequence[Row | Query]]]:
     files: dict[str, dict[str, Sequence[Row | Query]]] = {}
     for name, rows in data.domains.items():
         files[name] = {"train": rows.train, "holdout": rows.holdout, "short_answer": rows.short_answer}
-    for name, queries in data.queries.items():
+    for name, queries in data.queries.routed.items():
         files.setdefault(name, {}).update(router_train=queries.train, router_eval=queries.evaluation)
+    files.setdefault(OUT_OF_DOMAIN, {}).update(near=data.queries.near, far=data.queries.far)
     return files
 
 

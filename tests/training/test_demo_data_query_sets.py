@@ -1,0 +1,15 @@
+"""Small talk and the formats of the sets."""
+
+from crma_training.demo_data.query_sets import opening_lines, small_talk
+
+
+def test_small_talk_covers_greetings_and_thanks() -> None:
+    said = {query.question.lower().rstrip("!?.") for query in small_talk()}
+
+    assert {"hi", "hello", "how are you", "thanks", "tell me a joke", "bye"} <= said
+
+
+def test_opening_lines_are_first_utterances_on_one_line() -> None:
+    corpus = "- - Hello\n  - Hi\n- - 'It''s me'\n  - Oh\n- - A long\n    line\n  - Yes\n- - Hello\n  - Hey\n"
+
+    assert opening_lines(corpus) == ["Hello", "It's me"]
