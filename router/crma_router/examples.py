@@ -1,9 +1,10 @@
 """The questions a router is fitted on, checked and embedded.
 
-Owns: what is refused, and the one order of the rows. Knows nothing of classifiers.
+Owns: what is refused, the one order of the rows, and that each question brings its variants. Knows nothing of
+classifiers.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ import numpy.typing as npt
 
 from crma_adapters.errors import RouterError
 from crma_adapters.names import is_domain_name
+from crma_router.augment import Augmentation, augment
 from crma_router.embedder import Embedder, Embeddings
 from crma_router.features import clip, has_words
 from crma_router.linear import Labels
 
 FEWEST_EXAMPLES = 10  # two for each fold
+AUGMENTATION = Augmentation()
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,17 @@ class RouterData:
 
 @dataclass(frozen=True, eq=False)
 class EmbeddedExamples:
-    """labels (N,): index of the domain, or the number of domains if out of domain; embeddings (N, D)."""
+    """labels (N,): index of the domain, or the number of domains if out of domain; embeddings (N, D).
+
+    origins (N,): which question a row is, or is a variant of (augment.py); varied (N,): which rows are
+    variants.
+    """
 
     domains: tuple[str, ...]
     labels: Labels
     embeddings: Embeddings
+    origins: Labels
+    varied: npt.NDArray[np.bool_]
 
     @property
     def inside(self) -> npt.NDArray[np.bool_]:
@@ -45,15 +54,19 @@ class EmbeddedExamples:
 
     def at(self, rows: npt.NDArray[Any]) -> "EmbeddedExamples":
         """Those rows alone, by index or mask."""
-        return replace(self, labels=self.labels[rows], embeddings=self.embeddings[rows])
+        return EmbeddedExamples(
+            self.domains, self.labels[rows], self.embeddings[rows], self.origins[rows], self.varied[rows]
+        )
 
     def count(self, label: int) -> int:
-        """How many rows bear the label."""
-        return int((self.labels == label).sum())
+        """How many questions bear the label, variants not counted."""
+        return int(((self.labels == label) & ~self.varied).sum())
 
 
-def embed_examples(data: RouterData, embedder: Embedder) -> EmbeddedExamples:
-    """Distinct questions with words, domains and texts in alphabetical order, embedded.
+def embed_examples(
+    data: RouterData, embedder: Embedder, augmentation: Augmentation = AUGMENTATION, seed: int = 0
+) -> EmbeddedExamples:
+    """Distinct questions with words, domains and texts in alphabetical order, then their variants, embedded.
 
     Raises:
         RouterError: no domain, a name no domain may bear, too few examples, or embeddings not finite.
@@ -68,9 +81,14 @@ def embed_examples(data: RouterData, embedder: Embedder) -> EmbeddedExamples:
     # Too few to have some in every fold say nothing.
     groups.append(outside if len(outside) >= FEWEST_EXAMPLES else [])
     labels = np.repeat(np.arange(len(groups)), [len(texts) for texts in groups])
-    embeddings = embedder.encode([text for texts in groups for text in texts])
-    _check_numbers(embeddings, len(labels), embedder.name)
-    return EmbeddedExamples(domains, labels, embeddings)
+    texts = [text for group in groups for text in group]
+    variants = augment(texts, augmentation, seed)
+    embeddings = embedder.encode([*texts, *(variant for _, variant in variants)])
+    _check_numbers(embeddings, len(texts) + len(variants), embedder.name)
+    origins = np.array([*range(len(texts)), *(origin for origin, _ in variants)])
+    return EmbeddedExamples(
+        domains, labels[origins], embeddings, origins, np.arange(len(origins)) >= len(texts)
+    )
 
 
 def _distinct(texts: list[str]) -> list[str]:

@@ -1,6 +1,10 @@
-"""The domain classifier: multinomial logistic regression on embeddings, with a temperature.
+"""The domain classifier: multinomial logistic regression on likenesses to prototypes, with a temperature.
 
 Owns: the fitted weights and what they give for an embedding. Knows nothing of fitting or policy.
+
+A text is described by how like it is to each of some hundred prototypes, exp(sharpness * (cosine - 1)): a
+radial basis function network (Broomhead and Lowe 1988; on unit vectors the Gaussian is a function of the
+cosine). It follows domains that are several clusters each, which a plane through the embeddings cannot.
 """
 
 from dataclasses import dataclass
@@ -15,20 +19,41 @@ Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
+class Prototypes:
+    """centres (P, D) float32 of unit norm; sharpness > 0."""
+
+    centres: FloatArray
+    sharpness: float
+
+    def likeness(self, embeddings: Embeddings) -> FloatArray:
+        """(N, D) -> (N, P), 1 at a prototype, falling with the angle."""
+        cosines = embeddings @ self.centres.T
+        return np.asarray(np.exp(np.float32(self.sharpness) * (cosines - 1)), dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
 class LinearHead:
     """C classes: the K domains and, where `has_outside`, a last one for texts that belong to none of them.
 
-    weight (C, D) and bias (C,) float32; temperature > 0 divides the logits of the domains.
+    weight (C, P) and bias (C,) float32; temperature > 0 divides the logits of the domains. Without prototypes
+    the weights (C, D) are of the embedding itself.
     """
 
     weight: FloatArray
     bias: FloatArray
     temperature: float
     has_outside: bool
+    prototypes: Prototypes | None = None
+
+    @property
+    def size(self) -> int:
+        """D: the dimensions of the embeddings that it reads."""
+        return int((self.weight if self.prototypes is None else self.prototypes.centres).shape[1])
 
     def logits(self, embeddings: Embeddings) -> FloatArray:
         """(N, D) -> (N, C), before the temperature."""
-        return np.asarray(embeddings @ self.weight.T + self.bias, dtype=np.float32)
+        features = embeddings if self.prototypes is None else self.prototypes.likeness(embeddings)
+        return np.asarray(features @ self.weight.T + self.bias, dtype=np.float32)
 
     def domain_logits(self, logits: FloatArray) -> FloatArray:
         """(N, C) -> (N, K): those of the domains."""

@@ -16,7 +16,7 @@ from crma_adapters.errors import RouterError, StoreError
 from crma_adapters.names import is_domain_name
 from crma_adapters.regular_files import read_document
 from crma_adapters.tensor_file import check_finite
-from crma_router.linear import FloatArray, LinearHead
+from crma_router.linear import FloatArray, LinearHead, Prototypes
 from crma_router.mahalanobis import Mahalanobis
 from crma_router.model import FitReport, Judge, RouterModel
 from crma_router.outside import Above0, Outside, Standard
@@ -45,6 +45,7 @@ class RouterDocument:
     policy: Policy
     report: FitReport
     usual: Usual | None = None
+    sharpness: Above0 | None = None  # None: no prototypes
 
 
 def save_model(model: RouterModel, directory: Path) -> None:
@@ -62,6 +63,7 @@ def save_model(model: RouterModel, directory: Path) -> None:
         policy=model.policy,
         report=model.report,
         usual=model.usual,
+        sharpness=None if head.prototypes is None else head.prototypes.sharpness,
     )
     tensors = {
         "weight": head.weight,
@@ -69,6 +71,8 @@ def save_model(model: RouterModel, directory: Path) -> None:
         "means": outside.mahalanobis.means,
         "directions": outside.mahalanobis.directions,
     }
+    if head.prototypes is not None:
+        tensors["prototypes"] = head.prototypes.centres
     directory.mkdir(parents=True, exist_ok=True)
     (directory / TENSORS_NAME).write_bytes(save({k: np.ascontiguousarray(v) for k, v in tensors.items()}))
     (directory / DOCUMENT_NAME).write_bytes(render_document(document, format=ROUTER_FORMAT))
@@ -86,7 +90,10 @@ def load_model(directory: Path) -> RouterModel:
         raise RouterError(f"no usable router: {error}; or fit it again") from error
     tensors = load_file(directory / TENSORS_NAME)
     _check(document, tensors, directory)
-    head = LinearHead(tensors["weight"], tensors["bias"], document.temperature, document.has_outside)
+    prototypes = None if document.sharpness is None else Prototypes(tensors["prototypes"], document.sharpness)
+    head = LinearHead(
+        tensors["weight"], tensors["bias"], document.temperature, document.has_outside, prototypes
+    )
     mahalanobis = Mahalanobis(tensors["means"], tensors["directions"], document.precision)
     outside = Outside(mahalanobis, document.far, document.log_odds, document.ood_threshold)
     judge = Judge(tuple(document.domains), head, outside)
@@ -116,7 +123,7 @@ def _check(document: RouterDocument, tensors: dict[str, FloatArray], directory: 
 def _expected(
     document: RouterDocument, tensors: dict[str, FloatArray]
 ) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Type and shape of each tensor; their two free sizes are those of `directions`."""
+    """Type and shape of each tensor; their free sizes are those of `directions` and of `prototypes`."""
     directions = tensors.get("directions")
     rank, size = directions.shape if directions is not None and directions.ndim == 2 else (0, 0)
     classes = len(document.domains) + document.has_outside
@@ -126,4 +133,8 @@ def _expected(
         "means": (len(document.domains), size),
         "weight": (classes, size),
     }
+    if document.sharpness is not None:
+        prototypes = tensors.get("prototypes")
+        count = len(prototypes) if prototypes is not None and prototypes.ndim == 2 else 0
+        shapes |= {"prototypes": (count, size), "weight": (classes, count)}
     return {name: ("float32", shape) for name, shape in shapes.items()}

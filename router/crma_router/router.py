@@ -12,7 +12,7 @@ from crma_router.embedder import Embedder, Embeddings
 from crma_router.embedder_names import open_embedder
 from crma_router.examples import RouterData, embed_examples
 from crma_router.features import clip, has_words
-from crma_router.fit import fit_model
+from crma_router.fit import ACCEPTANCE, fit_model
 from crma_router.model import RouterModel
 from crma_router.persist import load_model, save_model
 from crma_router.policy import Policy, RoutingDecision, decide
@@ -33,7 +33,7 @@ class Router:
                 f"embedder {embedder.name!r} given, but the router was fitted with {model.embedder!r}; "
                 "give that one, or fit the router again"
             )
-        given, expected = embedder.encode(["which size?"]).shape[1], model.judge.head.weight.shape[1]
+        given, expected = embedder.encode(["which size?"]).shape[1], model.judge.head.size
         if given != expected:
             raise RouterError(
                 f"embedder {embedder.name!r} gives {given} dimensions, the router was fitted on {expected}; "
@@ -54,6 +54,11 @@ class Router:
     def usual(self) -> Usual | None:
         """What its decisions usually look like, if that was kept."""
         return self.model.usual
+
+    @property
+    def embedder(self) -> Embedder:
+        """The one it was fitted with."""
+        return self._embedder
 
     def route(self, text: str) -> RoutingDecision:
         """Decide for one text of any length; a text without words falls back."""
@@ -93,10 +98,15 @@ class Router:
         return cls(model, embedder or open_embedder(model.embedder))
 
 
-def fit_router(data: RouterData, embedder: Embedder, *, seed: int = 0) -> Router:
+def fit_router(
+    data: RouterData, embedder: Embedder, *, seed: int = 0, acceptance: float = ACCEPTANCE
+) -> Router:
     """Fit a router on example questions: the same questions in any order and the same seed, the same router.
+
+    `acceptance`: the share of the domains' held-out questions that must count as inside.
 
     Raises:
         RouterError: no domain, a name no domain may bear, too few examples, or embeddings not finite.
     """
-    return Router(fit_model(embed_examples(data, embedder), embedder.name, seed), embedder)
+    model = fit_model(embed_examples(data, embedder, seed=seed), embedder.name, seed, acceptance)
+    return Router(model, embedder)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from crma_adapters.errors import RouterError
+from crma_router.augment import Augmentation
 from crma_router.embedder import Embedder, Embeddings
 from crma_router.examples import RouterData, embed_examples
 
@@ -60,8 +61,21 @@ def test_unusable_data_is_refused(data: RouterData, said: str, embedder: Embedde
 
 @pytest.mark.parametrize(
     ("broken", "said"),
-    [(FixedEmbedder(float("nan")), "NaN or Inf"), (FixedEmbedder(1.0, size=1), r"shape \(10, 1\)")],
+    [(FixedEmbedder(float("nan")), "NaN or Inf"), (FixedEmbedder(1.0, size=1), r"shape \(\d+, 1\)")],
 )
 def test_a_broken_embedder_is_refused(broken: Embedder, said: str) -> None:
     with pytest.raises(RouterError, match=said):
         embed_examples(RouterData({"medical": TEN}, []), broken)
+
+
+def test_variants_follow_the_questions_and_are_labelled_like_them(
+    data: RouterData, embedder: Embedder
+) -> None:
+    plain = embed_examples(data, embedder, Augmentation(0.0))
+    varied = embed_examples(data, embedder, Augmentation(1.0))
+    count = len(plain.labels)
+    assert not plain.varied.any() and len(varied.labels) > count
+    np.testing.assert_array_equal(varied.embeddings[:count], plain.embeddings)
+    np.testing.assert_array_equal(varied.varied, np.arange(len(varied.labels)) >= count)
+    np.testing.assert_array_equal(varied.labels, plain.labels[varied.origins])
+    assert [varied.count(label) for label in range(4)] == [plain.count(label) for label in range(4)]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from crma_router.embedder import Embedder
-from crma_router.fit import ACCEPTANCE
+from crma_router.examples import embed_examples
+from crma_router.fit import ACCEPTANCE, FOLDS, _folds
 from crma_router.router import Router, RouterData, fit_router
 
 
@@ -85,3 +86,18 @@ def test_the_same_questions_in_any_order_give_the_same_bytes(
 def test_the_seed_changes_the_folds(data: RouterData, embedder: Embedder) -> None:
     thresholds = {fit_router(data, embedder, seed=seed).model.judge.outside.threshold for seed in (0, 1)}
     assert len(thresholds) == 2
+
+
+def test_a_question_and_its_variants_lie_in_one_fold(data: RouterData, embedder: Embedder) -> None:
+    examples = embed_examples(data, embedder)
+    folds = list(_folds(examples, 0))
+    assert len(folds) == FOLDS
+    for fitted, held in folds:
+        assert not set(examples.origins[fitted]) & set(examples.origins[held])
+        assert len(fitted) + len(held) == len(examples.labels)
+    assert sorted(row for _, held in folds for row in held) == list(range(len(examples.labels)))
+
+
+def test_only_questions_as_given_are_reported(router: Router, data: RouterData) -> None:
+    counts = {name: len(set(texts)) for name, texts in data.examples.items()}
+    assert router.model.report.examples == counts

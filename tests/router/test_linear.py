@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from crma_router.linear import LinearHead, outside_log_odds, softmax
+from crma_router.linear import LinearHead, Prototypes, outside_log_odds, softmax
 
 EMBEDDINGS = np.array([[1.0, 0.0], [0.6, 0.8]], np.float32)
 HEAD = LinearHead(
@@ -40,3 +40,12 @@ def test_extreme_logits_do_not_overflow(extreme: float) -> None:
     logits = np.array([[extreme, 0.0, -extreme]], np.float32)
     assert np.isfinite(softmax(logits)).all()
     assert np.isfinite(outside_log_odds(logits)).all()
+
+
+def test_likeness_is_one_at_a_prototype_and_falls_with_the_angle() -> None:
+    prototypes = Prototypes(np.array([[1.0, 0.0], [0.0, 1.0]], np.float32), sharpness=5.0)
+    expected = [[1.0, np.exp(-5.0)], [np.exp(-2.0), np.exp(-1.0)]]
+    np.testing.assert_allclose(prototypes.likeness(EMBEDDINGS), expected, rtol=1e-5)
+    head = LinearHead(HEAD.weight, HEAD.bias, 2.0, True, prototypes)
+    np.testing.assert_allclose(head.logits(EMBEDDINGS), expected @ HEAD.weight.T + HEAD.bias, rtol=1e-5)
+    assert head.size == 2

@@ -13,13 +13,14 @@ from safetensors.numpy import load_file, save_file
 
 from crma_adapters.errors import RouterError
 from crma_router.embedder import Embedder
-from crma_router.linear import LinearHead
+from crma_router.fit_head import PROTOTYPES
+from crma_router.linear import LinearHead, Prototypes
 from crma_router.mahalanobis import MOST_DIRECTIONS, Mahalanobis
 from crma_router.model import Judge
 from crma_router.persist import DOCUMENT_NAME, TENSORS_NAME, load_model, save_model
 from crma_router.router import Router, RouterData
 
-LARGEST_BYTES = 700_000
+LARGEST_BYTES = 1_000_000
 
 Change = Callable[[Path], None]
 
@@ -47,13 +48,30 @@ def test_saving_again_gives_the_same_bytes(saved: Path, embedder: Embedder) -> N
 
 def test_five_domains_of_the_default_embedder_are_small(router: Router, tmp_path: Path) -> None:
     domains, size = ("a", "b", "c", "d", "e"), 384
-    head = LinearHead(np.zeros((6, size), np.float32), np.zeros(6, np.float32), 1.0, has_outside=True)
+    prototypes = Prototypes(np.zeros((6 * PROTOTYPES, size), np.float32), 6.0)
+    weight = np.zeros((6, 6 * PROTOTYPES), np.float32)
+    head = LinearHead(weight, np.zeros(6, np.float32), 1.0, True, prototypes)
     means, directions = np.zeros((5, size), np.float32), np.zeros((MOST_DIRECTIONS, size), np.float32)
     mahalanobis = Mahalanobis(means, directions, 1.0)
     outside = replace(router.model.judge.outside, mahalanobis=mahalanobis)
     save_model(replace(router.model, judge=Judge(domains, head, outside)), tmp_path)
     assert load_model(tmp_path).judge.domains == domains
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < LARGEST_BYTES
+
+
+def test_a_router_of_weights_alone_is_read_as_before(
+    router: Router, embedder: Embedder, tmp_path: Path
+) -> None:
+    size = router.model.judge.head.size
+    weight = np.ones((4, size), np.float32)
+    head = LinearHead(weight, np.zeros(4, np.float32), 1.0, has_outside=True)
+    save_model(replace(router.model, judge=replace(router.model.judge, head=head)), tmp_path)
+    kept = json.loads((tmp_path / DOCUMENT_NAME).read_bytes())
+    del kept["sharpness"]
+    (tmp_path / DOCUMENT_NAME).write_text(json.dumps(kept))
+    loaded = Router.load(tmp_path, embedder)
+    assert loaded.model.judge.head.prototypes is None
+    np.testing.assert_array_equal(loaded.model.judge.head.weight, weight)
 
 
 def document(change: Callable[[dict[str, Any]], object]) -> Change:

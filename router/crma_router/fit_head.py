@@ -1,0 +1,57 @@
+"""Fitting the domain classifier.
+
+Owns: prototypes and weights, and the numbers that decide how they are fitted. Knows nothing of folds, of
+calibration or of texts.
+"""
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
+
+from crma_router.embedder import Embeddings
+from crma_router.examples import EmbeddedExamples
+from crma_router.linear import FloatArray, Labels, LinearHead, Prototypes
+
+PROTOTYPES = 64
+"""Of each class at most, and of every two examples one: 96 KB a domain for 384 dimensions."""
+
+SHARPNESS = 6.0
+_INVERSE_REGULARISATION = 0.05
+_ROUNDS = 20  # of k-means
+_LEAST_DEVIATION = 1e-6
+
+
+def fit_head(examples: EmbeddedExamples, seed: int) -> LinearHead:
+    """Prototypes of every class by k-means, then multinomial logistic regression on the standardised
+    likenesses, in which every class weighs the same; temperature 1."""
+    classes = len(examples.domains) + examples.has_outside
+    if classes == 1:  # a single domain and nothing to tell it from: the distance alone decides
+        size = examples.embeddings.shape[1]
+        return LinearHead(np.zeros((1, size), np.float32), np.zeros(1, np.float32), 1.0, False)
+    prototypes = Prototypes(_centres(examples.embeddings, examples.labels, seed), SHARPNESS)
+    weight, bias = _weights(prototypes.likeness(examples.embeddings), examples.labels)
+    return LinearHead(weight, bias, 1.0, examples.has_outside, prototypes)
+
+
+def _centres(embeddings: Embeddings, labels: Labels, seed: int) -> FloatArray:
+    found = []
+    with threadpool_limits(1):  # threads add in any order: the same questions must give the same bytes
+        for label in range(int(labels.max()) + 1):
+            own = embeddings[labels == label]
+            count = min(PROTOTYPES, (len(np.unique(own, axis=0)) + 1) // 2)
+            means = KMeans(count, n_init=1, max_iter=_ROUNDS, random_state=seed).fit(own).cluster_centers_
+            found.append(means / np.linalg.norm(means, axis=1, keepdims=True))
+    return np.concatenate(found).astype(np.float32)
+
+
+def _weights(features: FloatArray, labels: Labels) -> tuple[FloatArray, FloatArray]:
+    """(C, P) and (C,), for the likenesses as they are."""
+    usual, deviation = features.mean(axis=0), features.std(axis=0) + _LEAST_DEVIATION
+    fitted = LogisticRegression(C=_INVERSE_REGULARISATION, class_weight="balanced", max_iter=2000)
+    fitted.fit((features - usual) / deviation, labels)
+    weight, bias = fitted.coef_, fitted.intercept_
+    if len(weight) == 1:  # of two classes scikit-learn keeps one row, the second's against the first
+        weight, bias = np.vstack([np.zeros_like(weight), weight]), np.concatenate([[0.0], bias])
+    weight = weight / deviation
+    return weight.astype(np.float32), (bias - weight @ usual).astype(np.float32)
