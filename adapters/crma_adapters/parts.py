@@ -18,18 +18,26 @@ _PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npy",
 
 @dataclass(frozen=True)
 class PartKind:
-    """A kind of part: what messages call it, and exactly the files it has."""
+    """A kind of part: what messages call it, the files it has, and those it may have."""
 
     noun: str
     files: frozenset[str]
+    optional: frozenset[str] = frozenset()
+
+    def present(self, folder: Path) -> list[str]:
+        """Its files, those it may have only if `folder` has them."""
+        return sorted(self.files | (self.optional & set(list_folder(folder))))
 
 
 BACKBONE_FILE = "crma.json"
 ROUTER_FILE = "router.json"
+ROUTER_EXAMPLES_FILE = "examples.jsonl"
 
 ADAPTER = PartKind("adapter", frozenset({CARD_FILE, CONFIG_FILE, WEIGHTS_FILE}))
 BACKBONE = PartKind("backbone", frozenset({BACKBONE_FILE, "crma.safetensors"}))
-ROUTER = PartKind("router", frozenset({ROUTER_FILE, "router.safetensors"}))
+ROUTER = PartKind(
+    "router", frozenset({ROUTER_FILE, "router.safetensors"}), optional=frozenset({ROUTER_EXAMPLES_FILE})
+)
 
 
 def describe_part(folder: Path, kind: PartKind) -> Part:
@@ -37,7 +45,7 @@ def describe_part(folder: Path, kind: PartKind) -> Part:
 
     Raises `StoreError` if a file is missing, `IntegrityError` if one is a symlink or no regular file.
     """
-    files = {name: sha256_file(folder / name) for name in sorted(kind.files)}
+    files = {name: sha256_file(folder / name) for name in kind.present(folder)}
     return Part(version=version_of(files), files=files)
 
 
@@ -46,11 +54,11 @@ def check_part(root: Path, folder: Path, part: Part, kind: PartKind) -> None:
     check_no_symlink(root, folder)
     names = set(list_folder(folder))
     refuse_pickles(folder, names)
-    if set(part.files) != kind.files:
+    if not kind.files <= set(part.files) <= kind.files | kind.optional:
         raise IntegrityError(
             f"release names {sorted(part.files)} for {folder}; expected {sorted(kind.files)}"
         )
-    if extra := sorted(names - kind.files):
+    if extra := sorted(names - set(part.files)):
         raise IntegrityError(f"{folder / extra[0]}: has no place in a published {kind.noun}; remove it")
     for name, expected in sorted(part.files.items()):
         given = sha256_file(folder / name)
@@ -72,7 +80,7 @@ def check_source(folder: Path, kind: PartKind) -> None:
             f"{folder}: has no {missing[0]}; expected an {kind.noun} folder with "
             f"{', '.join(sorted(kind.files))}"
         )
-    for name in kind.files:
+    for name in kind.present(folder):
         open_regular(folder / name).close()
 
 

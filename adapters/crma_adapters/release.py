@@ -22,7 +22,7 @@ def _domain(name: str) -> str:
 
 Version = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-FileName = Annotated[str, Field(pattern=r"^[a-z_]+\.(json|safetensors)$")]
+FileName = Annotated[str, Field(pattern=r"^[a-z_]+\.(json|jsonl|safetensors)$")]
 DomainName = Annotated[str, AfterValidator(_domain)]
 
 

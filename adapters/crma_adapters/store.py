@@ -132,7 +132,7 @@ class Store(StoreFolders):
 
     def _add(self, place: str, source: Path, kind: PartKind) -> Part:
         with self.publishing():
-            copied = durable.copy_folder_durably(self.root, source, sorted(kind.files))
+            copied = durable.copy_folder_durably(self.root, source, kind.present(source))
             part = describe_part(copied, kind)
             target = self.root / place / part.version
             check_no_symlink(self.root, target)

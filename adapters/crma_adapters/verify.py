@@ -104,10 +104,12 @@ def _verify_router(store: StoreFolders, release: Release, part: Part) -> None:
     domains = check_router(folder).get("domains")
     if not isinstance(domains, list) or not all(isinstance(name, str) for name in domains):
         raise IntegrityError(f"{folder / ROUTER_FILE}: domains is {domains!r}, expected a list of names")
-    if missing := sorted(set(domains) - release.adapters.keys()):
+    missing = sorted(set(domains) - release.adapters.keys())
+    if missing and (missing := sorted(set(missing) - store.plain_adapters().keys())):
         raise IncompatibleError(
             f"{folder / ROUTER_FILE}: routes to {', '.join(missing)}, the release has "
-            f"{', '.join(sorted(release.adapters)) or 'no adapters'}; fit a router on its domains"
+            f"{', '.join(sorted(release.adapters)) or 'no adapters'}; fit a router on its domains, "
+            "or put a plain PEFT folder of that name into the store"
         )
 
 

@@ -38,4 +38,6 @@ def open_dialogue(sessions: Sessions, key: SessionKey, conversation: Conversatio
         return OpenDialogue(key, conversation, Dialogue.resume(turns, standing.domain, 1), known=True)
     believed = standing is not None and (key.kind == "session" or (key.kind == "user" and len(turns) <= 1))
     start = standing.domain if standing is not None and believed else None
-    return OpenDialogue(key, conversation, Dialogue.resume(turns, start, len(turns)), known=believed)
+    return OpenDialogue(
+        key, conversation, Dialogue.resume(turns, start, len(turns), begun=believed), known=believed
+    )

@@ -17,6 +17,7 @@ FEW_WORDS = 8
 _TOPIC = 3
 
 _FUNCTION = (
+    "always never often sometimes usually "
     "a an the i me my mine you your yours we us our it its he him his she her they them their this that "
     "these those there here one ones and or but so then if because as of to in on at by for from with "
     "without about into over under after before than too also just only still even not no yes nor is "

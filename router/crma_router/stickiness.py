@@ -8,7 +8,7 @@ process that sees the history comes to the same answer. Knows nothing of session
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from crma_router.conversation import joint_text
+from crma_router.conversation import MOST_TURNS, joint_text
 from crma_router.follow_up import Shape, shape_of
 from crma_router.own_words import own_words
 from crma_router.policy import Cause, Policy, RoutingDecision
@@ -35,14 +35,16 @@ class TurnTexts:
     first: bool
 
     @classmethod
-    def of(cls, turns: Sequence[str]) -> "TurnTexts":
-        """Of the last of `turns`."""
+    def of(cls, turns: Sequence[str], *, begun: bool) -> "TurnTexts":
+        """Of the last of `turns`; `begun`: more was said before the first of them."""
         words = own_words(turns[-1])
         shape = shape_of(words.instruction)
-        leans = len(turns) > 1 and shape.kind != "full"
+        before = turns[-MOST_TURNS:-1]
+        leans = bool(before) and shape.kind != "full" and not shape.bare
         # A full turn before it was judged by itself: a few words more do not make it another.
-        joint = joint_text(tuple(turns)) if leans and not _is_full(turns[-2]) else None
-        return cls(words.instruction, turns[-1] if words.pasted else None, joint, shape, len(turns) == 1)
+        joint = joint_text(tuple(turns)) if leans and not any(map(_is_full, before)) else None
+        pasted = turns[-1] if words.pasted else None
+        return cls(words.instruction, pasted, joint, shape, first=len(turns) == 1 and not begun)
 
     def __iter__(self) -> Iterator[str]:
         own = None if self.whole is not None and self.shape.bare else self.own
@@ -57,10 +59,17 @@ class Dialogue:
     turns: tuple[TurnTexts, ...]
 
     @classmethod
-    def resume(cls, turns: Sequence[str], start: str | None, unread: int) -> "Dialogue":
-        """Of `turns`, the last `unread` are still to be read; at most `HISTORY_TURNS` and the last are."""
+    def resume(
+        cls, turns: Sequence[str], start: str | None, unread: int, *, begun: bool = False
+    ) -> "Dialogue":
+        """Of `turns`, the last `unread` are still to be read; at most `HISTORY_TURNS` and the last are.
+
+        `begun`: more was said before the first of them.
+        """
         first = len(turns) - min(unread, HISTORY_TURNS + 1)
-        return cls(start, tuple(TurnTexts.of(turns[: at + 1]) for at in range(first, len(turns))))
+        return cls(
+            start, tuple(TurnTexts.of(turns[: at + 1], begun=begun) for at in range(first, len(turns)))
+        )
 
     def texts(self) -> list[str]:
         """Every text that `decide` needs a decision of, once; at least one."""

@@ -78,7 +78,7 @@ class Selector:
     def __init__(self, live: Live, metrics: Metrics, sessions: Sessions | None = None) -> None:
         self.live = live
         self._metrics = metrics
-        self._sessions = sessions or Sessions()
+        self._sessions = Sessions() if sessions is None else sessions
         self._queue = RouterQueue()
 
     async def choose(self, name: str, asked: Callable[[], Asked]) -> Choice:

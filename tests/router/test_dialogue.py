@@ -27,6 +27,14 @@ def test_a_client_that_sends_only_its_last_message_goes_on() -> None:
         assert (one.known, one.dialogue.start, len(one.dialogue.turns)) == (True, "medical", 1)
 
 
+def test_a_follow_up_in_a_conversation_that_is_on_no_domain_is_no_opening() -> None:
+    sessions = Sessions()
+    opened(sessions, SESSION, "tell me a joke").close(sessions, None)
+    one = opened(sessions, SESSION, "and the price?")
+    assert (one.known, one.dialogue.start, one.dialogue.turns[0].first) == (True, None, False)
+    assert opened(Sessions(), SESSION, "and the price?").dialogue.turns[0].first
+
+
 def test_two_conversations_that_open_alike_are_two() -> None:
     one = opened(on_medical(OPENING, "hi"), OPENING, "hi")
     assert (one.known, one.dialogue.start) == (False, None)
