@@ -3,6 +3,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from crma_adapters.release import AdapterEntry, Part, Release
 from crma_router.policy import RoutingDecision
+from crma_router.usual import Drift
 from crma_server.metrics import Metrics
 
 RELEASE = Release(
@@ -46,3 +47,16 @@ def test_the_live_release_is_shown(registry: CollectorRegistry) -> None:
     text = shown(registry)
     assert f'crma_release_info{{backbone="{"b" * 12}",base_model="smollm2",release="7"}} 1.0' in text
     assert f'crma_adapter_info{{adapter="medical",version="{"a" * 12}"}} 1.0' in text
+
+
+def test_sticky_decisions_sessions_and_drift_are_shown(registry: CollectorRegistry) -> None:
+    metrics = Metrics(registry)
+    metrics.observe_decision(RoutingDecision("medical", 0.4, "sticky", "", {}, 0, 1, "follow-up"), 0.004)
+    metrics.set_sessions(3)
+    metrics.set_drift(Drift(domains=0.3, confidence=0.05))
+    text = shown(registry)
+    assert 'crma_routing_decisions_total{domain="medical",path="sticky"} 1.0' in text
+    assert 'crma_sticky_decisions_total{cause="follow-up"} 1.0' in text
+    assert "crma_sessions 3.0" in text
+    assert 'crma_routing_psi{of="domain"} 0.3' in text
+    assert 'crma_routing_psi{of="confidence"} 0.05' in text

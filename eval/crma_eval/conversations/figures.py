@@ -23,9 +23,9 @@ class FalseSwitch:
 class Figures:
     """Of all scripts, as one kind of client sends them.
 
-    right: turns answered by the domain they belong to. flips: turns that change the answering domain though the
-    script does not change the topic, of `steady` turns. delays: for each change of topic, how many turns after
-    it the right domain answers (0: at once); None: not before the next.
+    right: turns answered by the domain they belong to. flips: turns that change the answering domain though
+    the script does not change the topic, of `steady` turns. delays: for each change of topic, how many turns
+    after it the right domain answers (0: at once); None: not before the next.
     """
 
     turns: int

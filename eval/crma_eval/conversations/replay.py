@@ -27,7 +27,7 @@ class ScriptRouter(Protocol):
 
 
 class RememberingRouter:
-    """A router that decides about each text once: four kinds of client send the same turns again and again."""
+    """A router that decides about each text once: every kind of client sends the same turns, many times."""
 
     def __init__(self, router: ScriptRouter) -> None:
         self._router = router

@@ -52,12 +52,12 @@ def _row(name: str, one: Figures) -> tuple[str, ...]:
 def _words(one: Figures, scripts: int) -> tuple[str, ...]:
     return (
         f"{scripts} scripts in the project's own words; {one.follow_ups} of their turns lean on those before "
-        '("go on", "and the dosage?"). A flip is a turn that is answered by another domain than the turn before '
-        "it though the topic did not change; a false switch is a flip on a follow-up. A change counts as "
+        '("go on", "and the dosage?"). A flip is a turn answered by another domain than the one before it '
+        "though the topic did not change; a false switch is a flip on a follow-up. A change counts as "
         "followed if the new topic's own domain (or the fallback, for small talk) answers.",
         "The words that mark a follow-up and the margins were set on six other scripts and then mended where "
-        "these showed a mistake of the rules: the rules have seen this text. What is wrong below is mostly what "
-        "the router says of a topic's first turn, and the follow-ups that stay with it.",
+        "these showed a mistake of the rules: the rules have seen this text. What is wrong below is mostly "
+        "what the router says of a topic's first turn, and the follow-ups that stay with it.",
     )
 
 
