@@ -7,6 +7,7 @@ import pytest
 
 from crma_adapters.errors import RouterError
 from crma_adapters.release import Release
+from crma_router.kept_examples import load_examples
 from crma_router.router import Router
 
 Train = Callable[..., Release]
@@ -20,6 +21,9 @@ def test_the_router_knows_every_domain_of_the_release_and_small_talk(train: Trai
     assert router.domains == ("code", "legal", "medical")
     assert router.route("Tell me about a fever").domain == "medical"
     assert router.route("hello").domain is None
+    kept = load_examples(tmp_path / "store" / "router" / release.router.version)
+    assert set(kept.examples) == {"code", "legal", "medical"}
+    assert "hello" in kept.out_of_domain
     wider = train(domains=("financial",), router=True, steps=1, run=tmp_path / "run2")
     assert wider.router is not None
     wider_router = Router.load(tmp_path / "store" / "router" / wider.router.version)
@@ -33,3 +37,10 @@ def test_what_the_router_refuses_is_known_before_training(
     with pytest.raises(RouterError, match="domain 'cooking' has 2 distinct questions"):
         train(domains=("code", "cooking"), router=True)
     assert not (tmp_path / "run" / "code").exists()
+
+
+def test_a_release_may_leave_the_routers_questions_out(train: Train, tmp_path: Path) -> None:
+    release = train(domains=("code", "legal"), router=True, steps=1, keep_examples=False)
+    assert release.router is not None
+    folder = tmp_path / "store" / "router" / release.router.version
+    assert sorted(path.name for path in folder.iterdir()) == ["router.json", "router.safetensors"]

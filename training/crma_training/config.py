@@ -55,6 +55,9 @@ class TrainConfig:
     dtype: str = _option("float32", "compute precision of the base model", ("float32", "bfloat16"))
     gradient_checkpointing: bool = _option(False, "recompute activations in the backward pass to save memory")
     router: bool = _option(True, "fit the router on the same data at the end")
+    keep_examples: bool = _option(
+        True, "keep the router's questions in the release, so that crma-route can fit it again"
+    )
     note: str = _option("", "free text kept in the release")
 
     def __post_init__(self) -> None:

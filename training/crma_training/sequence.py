@@ -127,7 +127,9 @@ def _router(
         return None
     if run.finished(ROUTER) is None:
         with run.stage(ROUTER) as working:
-            fit_release_router(domains, out_of_domain, config.seed, working)
+            fit_release_router(
+                domains, out_of_domain, config.seed, working, keep_examples=config.keep_examples
+            )
     return run.path / ROUTER
 
 
