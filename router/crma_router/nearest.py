@@ -38,7 +38,7 @@ def nearest_examples(folder: Path, embedder: Embedder, text: str, count: int) ->
         _embeddings(folder.name, embedder, [example for example, _ in rows]) @ embedder.encode([text])[0]
     )
     order = np.argsort(-similarities, kind="stable")[:count]
-    return [Neighbour(*rows[at], float(similarities[at])) for at in order]
+    return [Neighbour(rows[at][0], rows[at][1], float(similarities[at])) for at in order]
 
 
 def _embeddings(version: str, embedder: Embedder, texts: list[str]) -> Embeddings:

@@ -13,7 +13,7 @@ from crma_router.follow_up import Shape, shape_of
 from crma_router.own_words import own_words
 from crma_router.policy import Cause, Policy, RoutingDecision
 
-HISTORY_TURNS = 8
+HISTORY_TURNS = 16
 """How many turns before the last are read again where the domain they led to is not known."""
 
 # A short turn says little: it takes a conversation elsewhere only if it is this sure.

@@ -27,8 +27,8 @@ def session_key(
             return SessionKey.of("session", name)
     metadata = body.get("metadata")
     person = metadata.get("user_id") if isinstance(metadata, dict) else None  # Anthropic's place for it
-    for value in (*(body.get(member) for member in _USER_MEMBERS), person):
-        if name := _name(value):
+    for named in (*(body.get(member) for member in _USER_MEMBERS), person):
+        if name := _name(named):
             return SessionKey.of("user", name)
     return SessionKey.of("opening", opening)
 

@@ -181,8 +181,9 @@ def test_domains_come_and_go_without_the_language_model(
     assert main(["remove", *here, "cooking"]) == 2
     assert "expected one of them" in capsys.readouterr().err
     assert store.live().number == 4
-    assert store.live().router is not None
-    router = Router.load(store.router_dir(store.live().router.version))
+    part = store.live().router
+    assert part is not None
+    router = Router.load(store.router_dir(part.version))
     assert router.domains == ("legal", "medical")
     assert (router.policy.min_confidence, router.policy.margin) == (0.7, 0.3)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from crma_adapters.errors import ConfigError
 from crma_adapters.store import Store
-from crma_eval.conversations.figures import figures
+from crma_eval.conversations.figures import Figures, figures
 from crma_eval.conversations.replay import CLIENTS, RememberingRouter, replay
 from crma_eval.conversations.scripts import SCRIPTS, read_scripts
 from crma_eval.conversations.summary import conversations_report
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     scripts = read_scripts(args.scripts)
     once = RememberingRouter(router)
     replays = {client: [replay(script, once, client) for script in scripts] for client in CLIENTS}
-    measured = {client: figures(found) for client, found in replays.items()}
+    measured: dict[str, Figures] = {client: figures(found) for client, found in replays.items()}
     report = conversations_report(measured, replays[CLIENTS[0]], router.domains)
     print(report.markdown())
     if args.report is not None:
