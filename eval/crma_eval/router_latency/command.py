@@ -1,0 +1,81 @@
+"""`crma-eval router-latency`: how long the router takes for a decision, alone and beside a busy engine.
+
+Owns: the command line and the order of things. Knows nothing of how a figure is made.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from crma_adapters.errors import ConfigError
+from crma_adapters.store import Store
+from crma_eval.live_server import live_server
+from crma_eval.router_latency.table import cells, measure_table
+from crma_eval.router_latency.under_load import compare
+from crma_router.router import Router
+
+DECISIONS = 500
+
+
+def add_command(commands: Any) -> None:
+    """Add `router-latency` to the subcommands of `crma-eval`."""
+    parser = commands.add_parser("router-latency", help="time of a routing decision, alone and under load")
+    parser.add_argument("--adapters", type=Path, default=Path("adapters"), help="store (default: ./adapters)")
+    parser.add_argument(
+        "--decisions", type=int, default=DECISIONS, help="decisions behind each figure (default: %(default)s)"
+    )
+    engine = parser.add_mutually_exclusive_group()
+    engine.add_argument("--serve", action="store_true", help="start crma-serve and keep its engine busy, too")
+    engine.add_argument("--url", help="the same with a server that runs already")
+    parser.add_argument("--seed", type=int, default=0, help="of the texts (default: 0)")
+    parser.add_argument("--report", type=Path, help="folder to write router-latency.{json,md} into")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print, write; status 1 if the goal is missed."""
+    from crma_eval.router_latency.summary import Setting, latency_report, within_goal
+
+    if args.decisions < 1:
+        raise ConfigError(f"--decisions is {args.decisions}; give 1 or more")
+    store = Store(args.adapters)
+    release = store.live()
+    if release.router is None:
+        raise ConfigError(f"{args.adapters}: release {release.number} has no router; `crma-train` fits one")
+    router = Router.load(store.router_dir(release.router.version))
+    load_before = os.getloadavg()[0]
+    with tqdm(total=len(cells()), desc="router-latency", file=sys.stderr, dynamic_ncols=True) as bar:
+
+        def measured() -> None:
+            bar.update()
+
+        found = measure_table(router, args.decisions, args.seed, measured)
+    load_after = os.getloadavg()[0]
+    compared = None
+    if args.serve or args.url:
+        with _server(args) as url:
+            compared = compare(url, router, args.decisions, time.monotonic)
+    cores = len(os.sched_getaffinity(0))
+    setting = Setting(release.router.version, router.model.embedder, cores, load_before, load_after)
+    report = latency_report(setting, found, compared)
+    print(report.markdown())
+    if args.report is not None:
+        report.write(args.report)
+    return 0 if within_goal(found) else 1
+
+
+@contextmanager
+def _server(args: argparse.Namespace) -> Iterator[str]:
+    if args.url:
+        yield args.url
+        return
+    log = (args.report or Path("runs")) / "router-latency-serve.log"
+    with live_server(args.adapters, log) as url:
+        yield url

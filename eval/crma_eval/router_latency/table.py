@@ -1,0 +1,54 @@
+"""The grid of measurements: length, cold or cached, callers at a time.
+
+Owns: which cells there are and in which order. Knows nothing of how a decision is timed, or of load.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from crma_eval.router_latency.texts import fresh_texts
+from crma_eval.router_latency.timing import WARMUP, Timing, time_decisions
+from crma_server.router_queue import BatchRouter
+
+LENGTHS = (8, 32, 128, 512)
+CALLERS = (1, 8)
+COLD, CACHED = "cold", "cached"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One setting: tokens of the text, whether it was asked before, callers at a time."""
+
+    tokens: int
+    memory: str
+    callers: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    cell: Cell
+    timing: Timing
+
+
+def measure_table(
+    router: BatchRouter, decisions: int, seed: int, done: Callable[[], None] = lambda: None
+) -> list[Measured]:
+    """Every cell on texts of its own; the cached ones repeat the cold ones before them. `done` after each."""
+    time_decisions(router, fresh_texts(LENGTHS[0], WARMUP, seed - 1), 1)
+    found = []
+    for at, (tokens, callers) in enumerate((tokens, callers) for tokens in LENGTHS for callers in CALLERS):
+        texts = fresh_texts(tokens, decisions, seed + at * 1000)
+        for memory in (COLD, CACHED):
+            found.append(Measured(Cell(tokens, memory, callers), time_decisions(router, texts, callers)))
+            done()
+    return found
+
+
+def cells() -> Sequence[Cell]:
+    """All of them, in the order they are measured."""
+    return [
+        Cell(tokens, memory, callers)
+        for tokens in LENGTHS
+        for callers in CALLERS
+        for memory in (COLD, CACHED)
+    ]

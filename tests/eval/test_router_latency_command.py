@@ -1,0 +1,59 @@
+"""The command and its report, with a router that takes no time or too much."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from crma_eval.cli import main
+from crma_eval.router_latency.summary import Setting, latency_report, within_goal
+from crma_eval.router_latency.table import CACHED, COLD, Cell, Measured
+from crma_eval.router_latency.timing import Quantiles, Timing
+from crma_eval.router_latency.under_load import Compared, Service, Side
+
+SETTING = Setting("0123456789ab", "words", 2, 0.1, 0.9)
+FAST, SLOW = Quantiles(1.0, 2.0, 3.0), Quantiles(4.0, 8.0, 16.0)
+
+
+def measured(waited: Quantiles, memory: str = COLD, callers: int = 1, tokens: int = 8) -> Measured:
+    return Measured(Cell(tokens, memory, callers), Timing(waited, FAST, 7))
+
+
+@pytest.mark.parametrize(
+    ("found", "met"),
+    [
+        ([measured(FAST)], True),
+        ([measured(Quantiles(5.0, 9.0, 15.0))], True),
+        ([measured(FAST), measured(Quantiles(5.1, 6.0, 7.0), tokens=512)], False),
+        ([measured(SLOW)], False),  # p99
+        ([measured(FAST), measured(SLOW, callers=8)], True),  # eight at once wait for each other
+        ([measured(FAST), measured(SLOW, memory=CACHED)], True),
+    ],
+)
+def test_the_goal_is_one_callers_new_texts_at_every_length(found: list[Measured], met: bool) -> None:
+    assert within_goal(found) is met
+    verdict = latency_report(SETTING, found, None).remarks[-1]
+    assert ("met" if met else "missed") in verdict
+
+
+def test_the_report_holds_the_tables_and_the_ratios() -> None:
+    timing, loaded = Timing(FAST, FAST, 7), Timing(SLOW, SLOW, 7)
+    compared = Compared((Side(8, timing, loaded),), (Service(32, FAST, SLOW),), 8, 120.4, 7)
+    report = latency_report(SETTING, [measured(FAST), measured(FAST, CACHED, 8)], compared)
+    text = report.markdown()
+    assert "embedder words; 2 cores" in text
+    assert "8 streams decoded 120 tokens/s" in text
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    assert ["8", "1.00", "2.00", "3.00", "4.00", "8.00", "16.00", "4.00", "5.33", "4.00"] in rows
+    assert ["32", "1.00", "2.00", "3.00", "4.00", "8.00", "16.00", "4.00", "5.33"] in rows
+    assert json.loads(json.dumps(report.figures))["under_load"]["tokens_per_s"] == 120.4
+
+
+def test_without_a_store_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["router-latency", "--adapters", str(tmp_path)]) == 2
+    assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_no_decisions_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["router-latency", "--decisions", "0"]) == 2
+    assert "--decisions is 0" in capsys.readouterr().err
