@@ -1,0 +1,42 @@
+"""Files of questions that users bring."""
+
+from pathlib import Path
+
+import pytest
+
+from crma_adapters.errors import DataError
+from crma_router.question_files import Labelled, read_labelled, read_questions
+
+
+def test_rows_of_every_form(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"question": "one"}\n\n{"text": "two"}\n{"prompt": "three"}\n"four"\n')
+    (tmp_path / "b.txt").write_text("five\n\nsix\n")
+    (tmp_path / "c.md").write_text("seven\n")
+    assert read_questions(tmp_path) == ["one", "two", "three", "four", "five", "six"]
+    assert read_questions(tmp_path / "b.txt") == ["five", "six"]
+
+
+def test_labelled_rows(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text('{"text": "a", "domain": "medical"}\n{"text": "b", "domain": null}\n')
+    assert read_labelled(path) == [Labelled("a", "medical"), Labelled("b", None)]
+
+
+@pytest.mark.parametrize(
+    "line", ["{", "7", "{}", '{"question": 7}', '{"text": "a"}', '{"text": "a", "domain": 3}', "[" * 100_000]
+)
+def test_a_row_that_is_none_is_refused_by_place(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text('{"text": "a", "domain": "b"}\n' + line + "\n")
+    with pytest.raises(DataError, match=r"q.jsonl:2"):
+        read_labelled(path)
+
+
+def test_nothing_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"expected a \.jsonl or \.txt file"):
+        read_questions(tmp_path)
+    with pytest.raises(DataError, match=r"expected a \.jsonl or \.txt file"):
+        read_questions(tmp_path / "nowhere.jsonl")
+    (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match="cannot be read as UTF-8"):
+        read_questions(tmp_path)
