@@ -6,9 +6,8 @@ import pytest
 
 from crma_router.augment import Augmentation, Rarity, augment, casing, chatty, typos
 
-TEXTS = [
-    f"What does the term {word} mean in law?" for word in ("tort", "estoppel", "escrow", "lien", "novation")
-]
+TERMS = ("tort", "estoppel", "escrow", "lien", "novation")
+TEXTS = [f"What does the term {word} mean in law?" for word in TERMS]
 ALL = Augmentation(4.0)
 
 
@@ -35,7 +34,7 @@ def test_a_question_is_cut_down_to_what_stands_out_of_it() -> None:
     words = Rarity(TEXTS)
     short = {words.shorten(TEXTS[0], random.Random(seed)) for seed in range(40)}
     assert all("tort" in one for one in short)
-    assert {"What is a tort?", "define tort"} & short
+    assert {"What is tort?", "about tort"} <= short
     assert max(len(one.split()) for one in short) <= 8
 
 

@@ -1,0 +1,97 @@
+"""Embeddings kept on disk, so that a comparison of designs embeds every text once.
+
+Owns: the file they are kept in, and the check that they are still those of the embedder. Knows nothing of
+what is embedded.
+"""
+
+import hashlib
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from crma_adapters.cache import cache_dir
+from crma_adapters.errors import ConfigError
+from crma_router.embedder import Embedder, Embeddings
+from crma_router.embedder_names import open_embedder
+
+PROBE = "Which of these texts was embedded before?"
+_AT_ONCE = 512  # texts embedded between two writes: what a stop loses
+_CLOSE = 1e-3  # of unit vectors: batches pad differently, and the last bits with them
+
+
+class KeptEmbedder:
+    """An `Embedder` that embeds what `path` has not yet; `load` is called only if there is such a text.
+
+    Texts are embedded in the order of their length, so that a batch pads little.
+    """
+
+    def __init__(self, name: str, load: Callable[[], Embedder], path: Path) -> None:
+        self.name = name
+        self._load = load
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(self._open()) as kept, kept:
+            kept.execute("CREATE TABLE IF NOT EXISTS kept (key BLOB PRIMARY KEY, vector BLOB NOT NULL)")
+
+    def encode(self, texts: list[str]) -> Embeddings:
+        """(N, D) float32, unit norm. Raises `ConfigError` if the file is of another embedder."""
+        missing = sorted(
+            {text for text in texts if self._get(text) is None}, key=lambda text: (len(text), text)
+        )
+        for start in range(0, len(missing), _AT_ONCE):
+            self._put(missing[start : start + _AT_ONCE])
+        return np.stack([self._known[_key(text)] for text in texts])
+
+    @cached_property
+    def _known(self) -> dict[bytes, Embeddings]:
+        """Everything on file."""
+        with closing(self._open()) as kept:
+            rows = kept.execute("SELECT key, vector FROM kept").fetchall()
+        return {key: np.frombuffer(vector, np.float32) for key, vector in rows}
+
+    @cached_property
+    def _embedder(self) -> Embedder:
+        """The loaded embedder, which must embed the probe as it did when the file was begun."""
+        embedder = self._load()
+        vector = np.asarray(embedder.encode([PROBE])[0], dtype=np.float32)
+        before = self._get(PROBE)
+        if before is not None and (before.shape != vector.shape or np.abs(before - vector).max() > _CLOSE):
+            raise ConfigError(
+                f"{self._path} was made by another embedder than {self.name}; delete it, it is only a cache"
+            )
+        self._write({_key(PROBE): vector})
+        return embedder
+
+    def _get(self, text: str) -> Embeddings | None:
+        return self._known.get(_key(text))
+
+    def _put(self, texts: list[str]) -> None:
+        vectors = np.asarray(self._embedder.encode(texts), dtype=np.float32)
+        self._write({_key(text): vector for text, vector in zip(texts, vectors, strict=True)})
+
+    def _write(self, vectors: dict[bytes, Embeddings]) -> None:
+        self._known.update(vectors)
+        rows = [(key, np.ascontiguousarray(vector).tobytes()) for key, vector in vectors.items()]
+        with closing(self._open()) as kept, kept:
+            kept.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?)", rows)
+
+    def _open(self) -> sqlite3.Connection:
+        return sqlite3.connect(self._path, timeout=60)
+
+
+def _key(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8")).digest()
+
+
+def kept(name: str, folder: Path | None = None) -> KeptEmbedder:
+    """The embedder that a router names, its vectors kept in `folder` (default: in the cache)."""
+    file = hashlib.sha256(name.encode("utf-8")).hexdigest()[:16]
+    return KeptEmbedder(
+        name,
+        lambda: open_embedder(name),
+        (folder or cache_dir("embeddings")) / f"{file}.sqlite",
+    )
