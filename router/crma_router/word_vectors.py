@@ -14,7 +14,7 @@ _TENSOR = "embeddings.word_embeddings.weight"
 
 
 class WordVectors:
-    """(V, 384) float16 by token id, centred, each weighing as the logarithm of its id.
+    """(V, 384) float32 by token id, centred, each weighing as the logarithm of its id.
 
     BERT's vocabulary is sorted by frequency, so a late id is a rare word, which says more of the topic than
     a frequent one; the rule is Zipf's, as in model2vec.
@@ -25,11 +25,11 @@ class WordVectors:
         with safe_open(weights, framework="numpy") as file:
             vectors = file.get_tensor(_TENSOR).astype(np.float32)
         weight = np.log(np.arange(len(vectors), dtype=np.float32) + 3)
-        self._vectors = ((vectors - vectors.mean(axis=0)) * weight[:, None]).astype(np.float16)
+        self._vectors: Embeddings = (vectors - vectors.mean(axis=0)) * weight[:, None]
 
     def mean(self, ids: list[int]) -> Embeddings:
         """(384,) float32 of unit norm; zeros if there are no ids."""
         if not ids:
             return np.zeros(self._vectors.shape[1], np.float32)
-        mean = self._vectors[ids].mean(axis=0, dtype=np.float32)
+        mean = self._vectors[ids].mean(axis=0)
         return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), dtype=np.float32)

@@ -41,7 +41,7 @@ def test_in_float32_the_graph_is_the_model(int8: Int8Embedder, reference: Embedd
 
 
 def test_int8_is_near_the_model(reference: Embeddings) -> None:
-    cosines = (Int8Embedder(words=False).encode(QUESTIONS) * reference).sum(axis=1)
+    cosines = (Int8Embedder(256, words=False).encode(QUESTIONS) * reference).sum(axis=1)
 
     assert cosines.min() > 0.98
 
