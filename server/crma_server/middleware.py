@@ -11,12 +11,12 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crma_adapters.errors import RouterError, UnknownModelError
+from crma_router.router_queue import RouterBusyError
 from crma_server.catalog import AUTO, BASE
 from crma_server.marked_reply import MarkedReply
 from crma_server.marks import DEBUG_HEADER, mark_headers, mark_object
 from crma_server.replies import send_error
 from crma_server.request_text import request_conversation
-from crma_server.router_queue import RouterBusyError
 from crma_server.selection import Asked, Choice, Selector
 from crma_server.session_key import session_key
 

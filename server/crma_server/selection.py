@@ -13,11 +13,11 @@ from typing import Literal, Protocol
 from crma_router.conversation import Conversation
 from crma_router.dialogue import OpenDialogue, open_dialogue
 from crma_router.policy import Policy, RoutingDecision
+from crma_router.router_queue import BatchRouter, RouterQueue
 from crma_router.sessions import KeyKind, SessionKey, Sessions
 from crma_router.usual import DriftWatch
 from crma_server.catalog import Catalog, Target
 from crma_server.metrics import Metrics
-from crma_server.router_queue import BatchRouter, RouterQueue
 
 Path = Literal["routed", "explicit", "sticky", "fallback"]
 

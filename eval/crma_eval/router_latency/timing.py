@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crma_router.policy import RoutingDecision
-from crma_server.router_queue import BatchRouter, RouterQueue
+from crma_router.router_queue import BatchRouter, RouterQueue
 
 WARMUP = 20
 

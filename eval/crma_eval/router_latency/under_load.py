@@ -13,7 +13,7 @@ from crma_eval.router_latency.load import STREAMS, ask_routed, busy
 from crma_eval.router_latency.table import LENGTHS
 from crma_eval.router_latency.texts import fresh_texts
 from crma_eval.router_latency.timing import Quantiles, Timing, time_decisions
-from crma_server.router_queue import BatchRouter
+from crma_router.router_queue import BatchRouter
 
 SIDE_SEED, REST_SEED, LOAD_SEED = 50_000, 60_000, 70_000
 

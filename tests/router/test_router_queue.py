@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crma_router.policy import RoutingDecision
-from crma_server.router_queue import RouterBusyError, RouterQueue
+from crma_router.router_queue import RouterBusyError, RouterQueue
 
 
 class EchoRouter:
