@@ -20,7 +20,7 @@ Labels = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Prototypes:
-    """centres (P, D) float32 of unit norm; sharpness > 0."""
+    """centres (P, D) of unit norm, float32 with the digits of float16; sharpness > 0."""
 
     centres: FloatArray
     sharpness: float

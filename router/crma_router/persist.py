@@ -72,7 +72,7 @@ def save_model(model: RouterModel, directory: Path) -> None:
         "directions": outside.mahalanobis.directions,
     }
     if head.prototypes is not None:
-        tensors["prototypes"] = head.prototypes.centres
+        tensors["prototypes"] = head.prototypes.centres.astype(np.float16)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / TENSORS_NAME).write_bytes(save({k: np.ascontiguousarray(v) for k, v in tensors.items()}))
     (directory / DOCUMENT_NAME).write_bytes(render_document(document, format=ROUTER_FORMAT))
@@ -90,7 +90,11 @@ def load_model(directory: Path) -> RouterModel:
         raise RouterError(f"no usable router: {error}; or fit it again") from error
     tensors = load_file(directory / TENSORS_NAME)
     _check(document, tensors, directory)
-    prototypes = None if document.sharpness is None else Prototypes(tensors["prototypes"], document.sharpness)
+    prototypes = (
+        None
+        if document.sharpness is None
+        else Prototypes(tensors["prototypes"].astype(np.float32), document.sharpness)
+    )
     head = LinearHead(
         tensors["weight"], tensors["bias"], document.temperature, document.has_outside, prototypes
     )
@@ -137,4 +141,5 @@ def _expected(
         prototypes = tensors.get("prototypes")
         count = len(prototypes) if prototypes is not None and prototypes.ndim == 2 else 0
         shapes |= {"prototypes": (count, size), "weight": (classes, count)}
-    return {name: ("float32", shape) for name, shape in shapes.items()}
+    types = {"prototypes": "float16"}
+    return {name: (types.get(name, "float32"), shape) for name, shape in shapes.items()}

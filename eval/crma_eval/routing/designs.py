@@ -67,7 +67,7 @@ def mlp(embeddings: Embeddings, labels: Labels, seed: int) -> Judge:
 
 
 def prototypes(embeddings: Embeddings, labels: Labels, seed: int) -> Judge:
-    """Logistic regression on likenesses to 64 prototypes of each class (crma_router.fit_head)."""
+    """Logistic regression on likenesses to 60 prototypes of each class (crma_router.fit_head)."""
     names = tuple(map(str, range(labels.max())))
     rows = np.arange(len(labels))
     head = fit_head(EmbeddedExamples(names, labels, embeddings, rows, np.zeros(len(labels), bool)), seed)
