@@ -43,7 +43,8 @@ def _centres(embeddings: Embeddings, labels: Labels, seed: int) -> FloatArray:
             means = KMeans(count, n_init=1, max_iter=_ROUNDS, random_state=seed).fit(own).cluster_centers_
             found.append(means / np.linalg.norm(means, axis=1, keepdims=True))
     # As they are kept: a loaded router decides as the fitted one.
-    return np.concatenate(found).astype(np.float16).astype(np.float32)
+    kept: Embeddings = np.concatenate(found).astype(np.float16).astype(np.float32)
+    return kept
 
 
 def _weights(features: FloatArray, labels: Labels) -> tuple[FloatArray, FloatArray]:

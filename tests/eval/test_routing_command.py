@@ -135,4 +135,6 @@ def test_a_static_embedding_is_the_unit_mean_of_its_pieces(monkeypatch: pytest.M
     monkeypatch.setattr(static_embedder, "_tokenizer", lambda: None)
     monkeypatch.setattr(static_embedder, "_pieces", lambda _tokenizer, text: text.split())
     one = StaticEmbedder("s", {"a": np.array([1.0, 0.0]), "b": np.array([0.0, 1.0])})
-    np.testing.assert_allclose(one.encode(["a b", "b", "c"]), [[2**-0.5] * 2, [0, 1], [0, 0]], rtol=1e-6)
+    np.testing.assert_allclose(
+        one.encode(["a b", "b", "c"]), np.array([[2**-0.5] * 2, [0.0, 1.0], [0.0, 0.0]]), rtol=1e-6
+    )

@@ -94,6 +94,7 @@ def answer_scores(
         losses = cross_entropy(logits, expected, reduction="none").double().cpu()
         right = (logits.argmax(-1) == expected).cpu()
         counts = (targets != -100).sum(-1).tolist()
-        for index, loss, hits in zip(indices, losses.split(counts), right.split(counts), strict=True):
+        parts = torch.split(losses, counts), torch.split(right, counts)
+        for index, loss, hits in zip(indices, *parts, strict=True):
             scores[index] = AnswerScore(float(loss.sum()), len(loss), bool(hits.all()))
     return tuple(scores[index] for index in range(len(examples)))

@@ -37,7 +37,8 @@ def fit_readers(embeddings: Embeddings, labels: Labels, usual: Embeddings) -> di
         return -np.logaddexp.reduce(head.domain_logits(head.logits(given)), axis=1)
 
     def neighbour(given: Embeddings) -> FloatArray:
-        return -np.partition(given @ inside.T, -_NEIGHBOUR, axis=1)[:, -_NEIGHBOUR]
+        nearest: FloatArray = -np.partition(given @ inside.T, -_NEIGHBOUR, axis=1)[:, -_NEIGHBOUR]
+        return nearest
 
     def odds(given: Embeddings) -> FloatArray:
         return outside_log_odds(head.logits(given))

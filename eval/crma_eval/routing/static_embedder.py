@@ -50,7 +50,8 @@ class StaticEmbedder:
             ]
             if known:
                 found[row] = np.mean(known, axis=0)
-        return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+        unit: Embeddings = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+        return unit
 
 
 def _tokenizer() -> Tokenizer:

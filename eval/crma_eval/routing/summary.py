@@ -44,7 +44,7 @@ def routing_report(judged: Sequence[JudgedSet], title: str) -> Report:
     """The report; the first set is the in-domain one."""
     inside = {one.name: inside_figures(one) for one in judged if one.questions.inside}
     outside = {one.name: outside_figures(one, judged[0]) for one in judged if not one.questions.inside}
-    figures = {name: asdict(one) for name, one in {**inside, **outside}.items()}
+    figures = {name: asdict(one) for found in (inside, outside) for name, one in found.items()}
     goals = [goal for goal in GOALS if goal.of in figures]
     return Report(
         name="routing",
