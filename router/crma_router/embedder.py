@@ -24,6 +24,10 @@ _BATCH_SIZE = 64
 # (seen on 2 busy cores: 0.1 s for one question against 1.8 s).
 _FEW_TEXTS = 8
 
+# transformers swaps methods of its classes while it loads a model and puts back what it found: two loads at a
+# time can leave the stand-ins for good, and every later model with weights that are not tied.
+_ONE_LOAD = Lock()
+
 
 class Embedder(Protocol):
     """Anything that turns texts into unit vectors; `name` says which one a router was fitted with."""
@@ -51,7 +55,10 @@ class SentenceTransformerEmbedder:
         self.name = str(path_or_name)
         path = embedder_path() if self.name == DEFAULT_EMBEDDER else path_or_name
         try:
-            self._model = SentenceTransformer(str(path), device="cpu", local_files_only=Path(path).is_dir())
+            with _ONE_LOAD:
+                self._model = SentenceTransformer(
+                    str(path), device="cpu", local_files_only=Path(path).is_dir()
+                )
         except (OSError, ValueError) as error:
             raise RouterError(
                 f"embedder {self.name!r} cannot be loaded ({error}); expected {DEFAULT_EMBEDDER}, "

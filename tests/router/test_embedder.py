@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from crma_adapters.errors import RouterError
 from crma_router.embedder import DEFAULT_EMBEDDER, SentenceTransformerEmbedder
@@ -72,3 +73,11 @@ def test_few_texts_take_one_thread_and_many_all(
 def test_a_missing_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RouterError, match="cannot be loaded"):
         SentenceTransformerEmbedder(tmp_path)
+
+
+def test_two_loads_at_a_time_leave_transformers_as_it_was() -> None:
+    before = PreTrainedModel.tie_weights
+    with ThreadPoolExecutor(4) as threads:
+        loads = [threads.submit(SentenceTransformerEmbedder) for _ in range(4)]
+    assert {load.result().name for load in loads} == {DEFAULT_EMBEDDER}
+    assert PreTrainedModel.tie_weights is before
