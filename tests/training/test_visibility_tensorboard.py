@@ -28,8 +28,7 @@ def scalars(folder: Path) -> Points:
     """Step and value of every scalar in an event folder, by tag."""
     events = EventAccumulator(str(folder)).Reload()
     return {
-        tag: [(event.step, event.value) for event in events.Scalars(tag)]
-        for tag in events.Tags()["scalars"]
+        tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]
     }
 
 
