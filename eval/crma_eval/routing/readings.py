@@ -34,7 +34,8 @@ def fit_readers(embeddings: Embeddings, labels: Labels, usual: Embeddings) -> di
     head, mahalanobis = fit_head(examples, 0), fit_mahalanobis(inside, labels[labels < classes])
 
     def energy(given: Embeddings) -> FloatArray:
-        return -np.logaddexp.reduce(head.domain_logits(head.logits(given)), axis=1)
+        logits = head.domain_logits(head.logits(given))
+        return np.asarray(-np.logaddexp.reduce(logits, axis=1), dtype=np.float32)
 
     def neighbour(given: Embeddings) -> FloatArray:
         nearest: FloatArray = -np.partition(given @ inside.T, -_NEIGHBOUR, axis=1)[:, -_NEIGHBOUR]
