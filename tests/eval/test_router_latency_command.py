@@ -54,6 +54,7 @@ def test_without_a_store_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert str(tmp_path) in capsys.readouterr().err
 
 
-def test_no_decisions_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["router-latency", "--decisions", "0"]) == 2
-    assert "--decisions is 0" in capsys.readouterr().err
+@pytest.mark.parametrize("flag", ["--decisions", "--engine-decisions"])
+def test_no_decisions_are_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["router-latency", flag, "0"]) == 2
+    assert f"{flag} is 0" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from crma_adapters.errors import ConfigError
 from crma_eval.router_latency.load import AUTO, BACKBONE, ask_routed, busy
 from crma_eval.router_latency.table import LENGTHS
-from crma_eval.router_latency.under_load import compare, ratio
+from crma_eval.router_latency.under_load import STEPS, compare, ratio
 from crma_router.policy import RoutingDecision
 from crma_server.metrics import Metrics
 
@@ -139,15 +139,16 @@ def test_a_refused_question_is_said() -> None:
 
 
 def test_load_is_compared_with_rest() -> None:
-    ticks = iter([10.0, 12.0])
+    ticks, steps = iter([10.0, 12.0]), list[int]()
     with running() as (server, url):
         server.crma.observe_decision(DECISION, 0.4)
-        found = compare(url, FastRouter(), 4, lambda: next(ticks), streams=2)
+        found = compare(url, FastRouter(), 4, lambda: next(ticks), lambda: steps.append(1), streams=2)
     assert [one.tokens for one in found.service] == [one.tokens for one in found.side] == list(LENGTHS)
     for one in found.service:
         assert one.rest.p99 <= 2 < 7.5 <= one.loaded.p50
     assert all(one.loaded.decisions == one.rest.decisions == 4 for one in found.side)
     assert found.tokens_per_s > 0
+    assert len(steps) == STEPS
     asked = [body["messages"][0]["content"] for body in server.bodies if "messages" in body]
     assert (
         len(asked) == len(set(asked)) == 4 + 2 * 4 * len(LENGTHS)

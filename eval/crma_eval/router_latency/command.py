@@ -7,7 +7,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from crma_adapters.errors import ConfigError
 from crma_adapters.store import Store
 from crma_eval.live_server import live_server
 from crma_eval.router_latency.table import cells, measure_table
-from crma_eval.router_latency.under_load import compare
+from crma_eval.router_latency.under_load import STEPS, compare
 from crma_router.router import Router
 
 DECISIONS = 500
+ENGINE_DECISIONS = 50  # each waits for a word of the busy engine: a second or more
 
 
 def add_command(commands: Any) -> None:
@@ -30,6 +31,9 @@ def add_command(commands: Any) -> None:
     parser.add_argument("--adapters", type=Path, default=Path("adapters"), help="store (default: ./adapters)")
     parser.add_argument(
         "--decisions", type=int, default=DECISIONS, help="decisions behind each figure (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--engine-decisions", type=int, default=ENGINE_DECISIONS, help="with an engine (default: %(default)s)"
     )
     engine = parser.add_mutually_exclusive_group()
     engine.add_argument("--serve", action="store_true", help="start crma-serve and keep its engine busy, too")
@@ -43,25 +47,22 @@ def run(args: argparse.Namespace) -> int:
     """Measure, print, write; status 1 if the goal is missed."""
     from crma_eval.router_latency.summary import Setting, latency_report, within_goal
 
-    if args.decisions < 1:
-        raise ConfigError(f"--decisions is {args.decisions}; give 1 or more")
+    for flag, value in (("--decisions", args.decisions), ("--engine-decisions", args.engine_decisions)):
+        if value < 1:
+            raise ConfigError(f"{flag} is {value}; give 1 or more")
     store = Store(args.adapters)
     release = store.live()
     if release.router is None:
         raise ConfigError(f"{args.adapters}: release {release.number} has no router; `crma-train` fits one")
     router = Router.load(store.router_dir(release.router.version))
     load_before = os.getloadavg()[0]
-    with tqdm(total=len(cells()), desc="router-latency", file=sys.stderr, dynamic_ncols=True) as bar:
-
-        def measured() -> None:
-            bar.update()
-
-        found = measure_table(router, args.decisions, args.seed, measured)
+    with _bar("alone", len(cells())) as advance:
+        found = measure_table(router, args.decisions, args.seed, advance)
     load_after = os.getloadavg()[0]
     compared = None
     if args.serve or args.url:
-        with _server(args) as url:
-            compared = compare(url, router, args.decisions, time.monotonic)
+        with _server(args) as url, _bar("with the engine", STEPS) as advance:
+            compared = compare(url, router, args.engine_decisions, time.monotonic, advance)
     cores = len(os.sched_getaffinity(0))
     setting = Setting(release.router.version, router.model.embedder, cores, load_before, load_after)
     report = latency_report(setting, found, compared)
@@ -69,6 +70,16 @@ def run(args: argparse.Namespace) -> int:
     if args.report is not None:
         report.write(args.report)
     return 0 if within_goal(found) else 1
+
+
+@contextmanager
+def _bar(what: str, steps: int) -> Iterator[Callable[[], None]]:
+    with tqdm(total=steps, desc=what, file=sys.stderr, dynamic_ncols=True) as bar:
+
+        def advance() -> None:
+            bar.update()
+
+        yield advance
 
 
 @contextmanager

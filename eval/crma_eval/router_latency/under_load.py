@@ -6,6 +6,7 @@ Owns: the order of the two, and what is compared. Knows nothing of how a report 
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import httpx
 
@@ -15,7 +16,8 @@ from crma_eval.router_latency.texts import fresh_texts
 from crma_eval.router_latency.timing import Quantiles, Timing, time_decisions
 from crma_router.router_queue import BatchRouter
 
-SIDE_SEED, REST_SEED, LOAD_SEED = 50_000, 60_000, 70_000
+REST_SEED, LOAD_SEED = 60_000, 70_000
+STEPS = 4 * len(LENGTHS)  # server and side, at rest and under load
 
 
 @dataclass(frozen=True)
@@ -53,31 +55,47 @@ def ratio(loaded: float, rest: float) -> float:
 
 
 def compare(
-    url: str, router: BatchRouter, decisions: int, clock: Callable[[], float], streams: int = STREAMS
+    url: str,
+    router: BatchRouter,
+    decisions: int,
+    clock: Callable[[], float],
+    done: Callable[[], None] = lambda: None,
+    streams: int = STREAMS,
 ) -> Compared:
-    """Measure at rest, then under load. Raises `ConfigError` if the server refuses or the load breaks off."""
+    """Measure at rest, then under load; `done` after each of `STEPS`, `clock` in seconds.
+
+    Raises `ConfigError` if the server refuses or the load breaks off.
+    """
     with httpx.Client(base_url=url, timeout=600) as client:
-        ask_routed(client, _texts(LENGTHS[0], min(decisions, 10), SIDE_SEED - 1))  # the first one is slow
-        rest = [ask_routed(client, _texts(tokens, decisions, REST_SEED)).quantiles() for tokens in LENGTHS]
-        side_rest = [_aside(router, tokens, decisions, SIDE_SEED) for tokens in LENGTHS]
+        ask_routed(client, _texts(LENGTHS[0], min(decisions, 10), REST_SEED - 1))  # the first one is slow
+        ask = partial(_both, client, router, decisions, done)
+        rest = [ask(tokens, REST_SEED) for tokens in LENGTHS]
         with busy(url, streams) as load:
             start_s, before = clock(), load.tokens
-            loaded = [ask_routed(client, _texts(t, decisions, LOAD_SEED)).quantiles() for t in LENGTHS]
-            side_loaded = [_aside(router, tokens, decisions, SIDE_SEED + 1) for tokens in LENGTHS]
+            loaded = [ask(tokens, LOAD_SEED) for tokens in LENGTHS]
             tokens_per_s = (load.tokens - before) / (clock() - start_s)
-    return Compared(
-        tuple(map(Side, LENGTHS, side_rest, side_loaded)),
-        tuple(map(Service, LENGTHS, rest, loaded)),
-        streams,
-        tokens_per_s,
-        decisions,
-    )
+    pairs = list(zip(LENGTHS, rest, loaded, strict=True))
+    side = tuple(Side(tokens, former[1], latter[1]) for tokens, former, latter in pairs)
+    service = tuple(Service(tokens, former[0], latter[0]) for tokens, former, latter in pairs)
+    return Compared(side, service, streams, tokens_per_s, decisions)
+
+
+def _both(
+    client: httpx.Client,
+    router: BatchRouter,
+    decisions: int,
+    done: Callable[[], None],
+    tokens: int,
+    seed: int,
+) -> tuple[Quantiles, Timing]:
+    """What the server says of its own decisions, and those of this process."""
+    served = ask_routed(client, _texts(tokens, decisions, seed)).quantiles()
+    done()
+    aside = time_decisions(router, _texts(tokens, decisions, seed + 1), 1)
+    done()
+    return served, aside
 
 
 def _texts(tokens: int, count: int, seed: int) -> Sequence[str]:
     """Never asked before, not even by a former run on the same server."""
     return fresh_texts(tokens, count, seed + os.getpid() * 1000)
-
-
-def _aside(router: BatchRouter, tokens: int, decisions: int, seed: int) -> Timing:
-    return time_decisions(router, _texts(tokens, decisions, seed), 1)
