@@ -17,7 +17,7 @@ from crma_training.workbench import Task, Workbench
 
 SEEDS = (0, 42, 1234)
 # Settings of crma-train that decide nothing here: the method has its own, or they are of its reports.
-BESIDE = ("mode", "freeze_backbone", "router", "note", "holdout_every", "holdout_rows")
+BESIDE = ("mode", "freeze_backbone", "router", "keep_examples", "note", "holdout_every", "holdout_rows")
 Split = Literal["holdout", "validation"]
 
 

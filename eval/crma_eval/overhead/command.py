@@ -11,11 +11,12 @@ from typing import Any
 from tqdm import tqdm
 
 from crma_adapters.errors import ConfigError
+from crma_eval.forgetting.setup import BESIDE
 from crma_training.dataset import domain_names
 from crma_training.flags import add_options, config_from
 
 BLOCKS, STEPS, WARMUP = 16, 2, 2
-LEFT_OUT = ("epochs", "steps", "freeze_backbone", "holdout_every", "holdout_rows", "router", "note")
+LEFT_OUT = ("epochs", "steps", *(name for name in BESIDE if name != "mode"))
 
 
 def add_command(commands: Any) -> None:
