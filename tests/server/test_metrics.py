@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -60,3 +62,71 @@ def test_sticky_decisions_sessions_and_drift_are_shown(registry: CollectorRegist
     assert "crma_sessions 3.0" in text
     assert 'crma_routing_psi{of="domain"} 0.3' in text
     assert 'crma_routing_psi{of="confidence"} 0.05' in text
+
+
+def test_only_the_live_release_is_shown_after_a_swap(registry: CollectorRegistry) -> None:
+    metrics = Metrics(registry)
+    metrics.set_release(RELEASE)
+    after = {"medical": AdapterEntry(Part("c" * 12, {}), None, None)}
+    metrics.set_release(replace(RELEASE, number=8, adapters=after))
+    text = shown(registry)
+    assert 'release="8"} 1.0' in text
+    assert 'release="7"' not in text
+    assert f'crma_adapter_info{{adapter="medical",version="{"c" * 12}"}} 1.0' in text
+    assert "a" * 12 not in text
+
+
+def test_in_multi_process_mode_a_replaced_release_shows_as_zero(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = Metrics(registry)
+    metrics.set_release(RELEASE)
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "anywhere")
+    metrics.set_release(replace(RELEASE, number=8))
+    text = shown(registry)
+    assert 'release="7"} 0.0' in text
+    assert 'release="8"} 1.0' in text
+
+
+def test_answers_are_told_apart_by_version(registry: CollectorRegistry) -> None:
+    metrics = Metrics(registry)
+    metrics.observe_generation("medical", "a" * 12, 40, 100, 0.03, 2.0)
+    metrics.observe_generation("medical", "c" * 12, 10, 0, None, 0.2, finished=False)
+    metrics.observe_generation("base", None, 5, 6, 0.02, 0.3)
+    metrics.set_in_flight("medical", "a" * 12, 3)
+    text = shown(registry)
+    a, c = (f'adapter="medical",version="{letter * 12}"' for letter in "ac")
+    assert f'crma_adapter_answers_total{{adapter="medical",finished="yes",version="{"a" * 12}"}} 1.0' in text
+    assert f'crma_adapter_answers_total{{adapter="medical",finished="no",version="{"c" * 12}"}} 1.0' in text
+    assert f"crma_adapter_prompt_tokens_total{{{a}}} 40.0" in text
+    assert f"crma_adapter_generated_tokens_total{{{a}}} 100.0" in text
+    assert f"crma_adapter_first_token_seconds_count{{{a}}} 1.0" in text
+    assert f"crma_adapter_first_token_seconds_count{{{c}}}" not in text  # no token came
+    assert f"crma_adapter_answer_seconds_sum{{{a}}} 2.0" in text
+    assert f"crma_adapter_in_flight{{{a}}} 3.0" in text
+    assert 'crma_adapter_answers_total{adapter="base",finished="yes",version=""} 1.0' in text
+
+
+def test_a_version_no_longer_registered_is_shown_no_more(registry: CollectorRegistry) -> None:
+    metrics = Metrics(registry)
+    for version in ("a" * 12, "c" * 12):
+        metrics.observe_generation("medical", version, 1, 1, 0.1, 0.1)
+        metrics.set_in_flight("medical", version, 0)
+    metrics.forget_version("medical", "a" * 12)
+    metrics.forget_version("legal", "a" * 12)  # never answered: nothing to forget
+    text = shown(registry)
+    assert "a" * 12 not in text
+    assert text.count("c" * 12) > 6
+
+
+def test_swaps_refusals_and_limits_are_counted(registry: CollectorRegistry) -> None:
+    metrics = Metrics(registry)
+    metrics.observe_swap(1.5)
+    metrics.count_refused_release("IntegrityError")
+    metrics.count_limited("key rate")
+    text = shown(registry)
+    assert "crma_release_swaps_total 1.0" in text
+    assert 'crma_release_swap_seconds_bucket{le="2.0"} 1.0' in text
+    assert 'crma_release_swap_seconds_bucket{le="1.0"} 0.0' in text
+    assert 'crma_refused_releases_total{reason="IntegrityError"} 1.0' in text
+    assert 'crma_limited_requests_total{limit="key rate"} 1.0' in text
