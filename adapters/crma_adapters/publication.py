@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from crma_adapters.canary import carried_over
 from crma_adapters.card import read_card
 from crma_adapters.errors import ConfigError
 from crma_adapters.ledger import POINTER_FILE
@@ -72,8 +73,7 @@ def _adapters(
 ) -> dict[str, AdapterEntry]:
     same_backbone = live is not None and live.backbone == backbone
     entries = {
-        # A drift measured under another backbone says nothing about this one.
-        name: entry if same_backbone else replace(entry, drift=None)
+        name: carried_over(entry, same_backbone=same_backbone)
         for name, entry in (live.adapters if live else {}).items()
     }
     for name, folder in new.adapters.items():

@@ -3,8 +3,9 @@
 Owns: the documents `releases/NNNN.json` and `release.json`. Knows nothing of where the files lie.
 """
 
-from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, ConfigDict, Field
 
@@ -24,6 +25,7 @@ Version = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[a-z_]+\.(json|jsonl|safetensors)$")]
 DomainName = Annotated[str, AfterValidator(_domain)]
+Weight = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,23 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Canary:
+    """A second version of a domain's adapter, tried on the share `weight` of the domain's sessions.
+
+    The rest is as in `AdapterEntry`.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    part: Part
+    trained_on_backbone: Version | None
+    drift: Finite | None
+    weight: Weight
+
+
+@dataclass(frozen=True)
 class AdapterEntry:
-    """A domain's adapter in a release.
+    """A domain's adapter in a release, and the canary beside it if there is one.
 
     `drift` is the relative change of its holdout loss under the release's backbone, when that is not the
     backbone it was trained on; None means the same backbone, or not measured.
@@ -49,6 +66,7 @@ class AdapterEntry:
     part: Part
     trained_on_backbone: Version | None
     drift: Finite | None
+    canary: Canary | None = None
 
 
 @dataclass(frozen=True)
@@ -66,13 +84,26 @@ class Release:
     router: Part | None
     note: str = ""
 
+    def parts(self) -> Iterator[tuple[str, Part]]:
+        """Every part it names, canaries too, with the folder of the store that holds its versions."""
+        if self.backbone is not None:
+            yield "backbone", self.backbone
+        if self.router is not None:
+            yield "router", self.router
+        for name, entry in self.adapters.items():
+            yield name, entry.part
+            if entry.canary is not None:
+                yield name, entry.canary.part
+
     def same_content(self, other: "Release") -> bool:
         """Whether both serve the same thing, whatever their numbers, dates and notes."""
         return replace(self, number=other.number, created=other.created, note=other.note) == other
 
     def to_json(self) -> bytes:
-        """The bytes of `releases/NNNN.json`."""
-        return render_document(self, format=RELEASE_FORMAT)
+        """The bytes of `releases/NNNN.json`. An entry without a canary is written as it was before there were
+        canaries, so that older readers take it."""
+        adapters = {name: _without_absent_canary(asdict(entry)) for name, entry in self.adapters.items()}
+        return render_document(self, format=RELEASE_FORMAT, adapters=adapters)
 
     @classmethod
     def from_json(cls, data: bytes, where: str = "release") -> "Release":
@@ -97,3 +128,7 @@ class Pointer:
     def from_json(cls, data: bytes, where: str = "release.json") -> "Pointer":
         """Read what `to_json` wrote. Raises as `parse_document`."""
         return parse_document(cls, data, where, format_number=RELEASE_FORMAT)
+
+
+def _without_absent_canary(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key != "canary" or value is not None}

@@ -12,13 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from crma_adapters import durable
+from crma_adapters.canary import canary_of, entry_of, promoted, with_canary, without_canary
+from crma_adapters.card import AdapterCard
 from crma_adapters.errors import StoreError
 from crma_adapters.folders import StoreFolders
 from crma_adapters.ledger import ReleaseLedger
 from crma_adapters.names import check_domain_name
 from crma_adapters.parts import ADAPTER, BACKBONE, ROUTER, PartKind, check_part, check_source, describe_part
 from crma_adapters.regular_files import check_no_symlink
-from crma_adapters.release import AdapterEntry, Part, Pointer, Release
+from crma_adapters.release import AdapterEntry, Canary, Part, Pointer, Release
 from crma_adapters.verify import check_adapter, check_backbone, check_router, verify_release
 
 
@@ -121,7 +123,44 @@ class Store(StoreFolders):
         """Publish an older release again, under a new number. Raises as `release` and `publish`."""
         with self.publishing():
             old, note = self.release(number), f"rollback to release {number}"
-            return self._publish(replace(old, number=self._ledger.next_number(), created=_now(), note=note))
+            return self._publish_as_next(old, note)
+
+    def set_canary(self, name: str, version: str, *, weight: float, drift: float | None = None) -> Release:
+        """Publish the live release with a version the store holds as the canary of `name`.
+
+        `weight` is its share of the domain's sessions, `drift` as in `Canary`; a canary that is there already
+        keeps its drift if none is given. Raises `ConfigError` for a weight outside (0, 1), `StoreError` if
+        the release has no such domain or the store no such version, and as `publish`.
+        """
+        with self.publishing():
+            live = self.live()
+            old = entry_of(live, name).canary
+            part, card = self._stored_adapter(name, version)
+            if drift is None and old is not None and old.part == part:
+                drift = old.drift
+            changed = with_canary(live, name, Canary(part, card.backbone, drift, weight))
+            return self._publish_as_next(changed, f"canary {name}@{version}, {weight:.4g} of its sessions")
+
+    def promote(self, name: str) -> Release:
+        """Publish the live release with the canary of `name` in place of its live version.
+
+        Raises `StoreError` if it has none, and as `publish`.
+        """
+        with self.publishing():
+            live = self.live()
+            version = canary_of(live, name).part.version
+            return self._publish_as_next(promoted(live, name), f"{name}@{version} promoted")
+
+    def drop_canary(self, name: str) -> Release:
+        """Publish the live release without the canary of `name`. Raises as `promote`."""
+        with self.publishing():
+            live = self.live()
+            version = canary_of(live, name).part.version
+            return self._publish_as_next(without_canary(live, name), f"canary {name}@{version} dropped")
+
+    def _publish_as_next(self, content: Release, note: str) -> Release:
+        number = self._ledger.next_number()
+        return self._publish(replace(content, number=number, created=_now(), note=note))
 
     def _nested(self) -> Iterator[None]:
         self._writes_nested += 1
@@ -140,6 +179,18 @@ class Store(StoreFolders):
                 durable.move_folder_durably(self.root, copied, target)
             durable.remove_leftovers(self.root)
             return part
+
+    def _stored_adapter(self, name: str, version: str) -> tuple[Part, AdapterCard]:
+        folder = self.adapter_dir(name, version)
+        if version not in (known := self.adapter_versions().get(name, [])):
+            raise StoreError(
+                f"{name}@{version}: not in the store {self.root}; "
+                f"expected one of: {', '.join(known) or 'none'}"
+            )
+        check_no_symlink(self.root, folder)
+        part = describe_part(folder, ADAPTER)
+        check_part(self.root, folder, replace(part, version=version), ADAPTER)
+        return part, check_adapter(folder, name)
 
     def _holds(self, folder: Path, part: Part, kind: PartKind) -> bool:
         try:

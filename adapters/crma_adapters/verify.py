@@ -6,6 +6,7 @@ Owns: the order of the checks and how the parts of a release must fit each other
 from pathlib import Path
 from typing import Any
 
+from crma_adapters.canary import check_weight
 from crma_adapters.card import CARD_FILE, AdapterCard, read_card
 from crma_adapters.document import parse_json
 from crma_adapters.errors import IncompatibleError, IntegrityError
@@ -21,7 +22,7 @@ from crma_adapters.parts import (
     refuse_pickles,
 )
 from crma_adapters.regular_files import check_no_symlink, list_folder, read_document
-from crma_adapters.release import AdapterEntry, Part, Release
+from crma_adapters.release import AdapterEntry, Canary, Part, Release
 from crma_adapters.tensor_file import check_finite
 
 
@@ -44,6 +45,8 @@ def verify_release(
         _verify_backbone(store, release, release.backbone)
     for name, entry in sorted(release.adapters.items()):
         _verify_adapter(store, release, name, entry, max_rank)
+        if entry.canary is not None:
+            _verify_canary(store, release, name, entry, entry.canary, max_rank)
     if release.router is not None:
         _verify_router(store, release, release.router)
 
@@ -113,8 +116,25 @@ def _verify_router(store: StoreFolders, release: Release, part: Part) -> None:
         )
 
 
+def _verify_canary(
+    store: StoreFolders,
+    release: Release,
+    name: str,
+    entry: AdapterEntry,
+    canary: Canary,
+    max_rank: int | None,
+) -> None:
+    check_weight(canary.weight)
+    if canary.part.version == entry.part.version:
+        raise IntegrityError(
+            f"release {release.number}: the canary of {name} is its live version {entry.part.version}; "
+            "expected another version: drop the canary"
+        )
+    _verify_adapter(store, release, name, canary, max_rank)
+
+
 def _verify_adapter(
-    store: StoreFolders, release: Release, name: str, entry: AdapterEntry, max_rank: int | None
+    store: StoreFolders, release: Release, name: str, entry: AdapterEntry | Canary, max_rank: int | None
 ) -> None:
     folder = store.adapter_dir(name, entry.part.version)
     check_part(store.root, folder, entry.part, ADAPTER)

@@ -10,18 +10,23 @@ from hypothesis import strategies as st
 
 from crma_adapters.errors import IncompatibleError, IntegrityError
 from crma_adapters.names import is_domain_name
-from crma_adapters.release import AdapterEntry, Part, Pointer, Release
+from crma_adapters.release import AdapterEntry, Canary, Part, Pointer, Release
 
 versions = st.text("0123456789abcdef", min_size=12, max_size=12)
 digests = st.text("0123456789abcdef", min_size=64, max_size=64)
 parts = st.builds(
     Part, version=versions, files=st.dictionaries(st.sampled_from(["a.json", "b_c.safetensors"]), digests)
 )
+trained_on = st.none() | versions
+drifts = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+weights = st.floats(0, 1, exclude_min=True, exclude_max=True)
+canaries = st.builds(Canary, part=parts, trained_on_backbone=trained_on, drift=drifts, weight=weights)
 entries = st.builds(
     AdapterEntry,
     part=parts,
-    trained_on_backbone=st.none() | versions,
-    drift=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    trained_on_backbone=trained_on,
+    drift=drifts,
+    canary=st.none() | canaries,
 )
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 releases = st.builds(
@@ -86,6 +91,47 @@ def test_the_document_is_the_contract() -> None:
 def test_a_document_that_says_anything_else(changes: dict[str, Any], told: str) -> None:
     with pytest.raises(IntegrityError, match=f"0003.json: {told}"):
         Release.from_json(json.dumps(DOCUMENT | changes).encode(), "0003.json")
+
+
+CANARY: dict[str, Any] = {"part": PART, "trained_on_backbone": None, "drift": None, "weight": 0.1}
+
+
+def with_canary(**changes: Any) -> dict[str, Any]:
+    entry = DOCUMENT["adapters"]["medical"] | {"canary": CANARY | changes}
+    return DOCUMENT | {"adapters": {"medical": entry}}
+
+
+def test_a_canary_is_part_of_the_document() -> None:
+    document = with_canary()
+    release = Release.from_json(json.dumps(document).encode())
+    assert release.adapters["medical"].canary == Canary(Part("0" * 12, PART["files"]), None, None, 0.1)
+    assert json.loads(release.to_json()) == document
+    assert not release.same_content(Release.from_json(json.dumps(DOCUMENT).encode()))
+
+
+def test_no_canary_leaves_no_trace_in_the_document() -> None:
+    release = Release.from_json(json.dumps(DOCUMENT).encode())
+    assert release.adapters["medical"].canary is None and b"canary" not in release.to_json()
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"weight": 0}, "weight"),
+        ({"weight": 1}, "weight"),
+        ({"weight": -0.5}, "weight"),
+        ({"weight": "0.5"}, "weight"),
+        ({"weight": True}, "weight"),
+        ({"weight": None}, "weight"),
+        ({"surprise": 1}, "surprise"),
+        ({"part": {**PART, "version": "../../etc/pwd"}}, "part.version"),
+        ({"part": {**PART, "files": {"../x.json": "a" * 64}}}, "part.files"),
+        ({"trained_on_backbone": ".."}, "trained_on_backbone"),
+    ],
+)
+def test_a_canary_that_says_anything_else(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(IntegrityError, match=f"0003.json: adapters.medical.canary.{told}"):
+        Release.from_json(json.dumps(with_canary(**changes)).encode(), "0003.json")
 
 
 def test_an_unknown_format_is_refused_before_its_content() -> None:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from crma_adapters.errors import IncompatibleError, IntegrityError, StoreError
-from crma_adapters.release import AdapterEntry, Pointer, Release
+from crma_adapters.errors import ConfigError, CrmaError, IncompatibleError, IntegrityError, StoreError
+from crma_adapters.release import AdapterEntry, Canary, Pointer, Release
 from crma_adapters.store import Store
 from crma_adapters.verify import verify_release
 
@@ -275,6 +275,80 @@ class TestPublishing:
         (tmp_path / "file").write_text("x")
         with pytest.raises(StoreError, match="cannot be written"):
             Store(tmp_path / "file" / "store").add_adapter("medical", workshop.adapter())
+
+
+class TestCanary:
+    def test_set_grown_promoted(self, store: Store, workshop: "Workshop") -> None:
+        first = store.live()
+        part = store.add_adapter("medical", other_medical(store, workshop, seed=2))
+        second = store.set_canary("medical", part.version, weight=0.1)
+        canary = Canary(part, first.adapters["medical"].trained_on_backbone, None, 0.1)
+        assert second.number == 2 and store.live() == second
+        assert second.adapters["medical"] == replace(first.adapters["medical"], canary=canary)
+        assert second.note == f"canary medical@{part.version}, 0.1 of its sessions"
+        verify_release(store, second)
+        assert store.set_canary("medical", part.version, weight=0.1) == second
+        assert store.set_canary("medical", part.version, weight=0.5).number == 3
+        fourth = store.promote("medical")
+        assert fourth.adapters["medical"].part == part and fourth.adapters["medical"].canary is None
+        assert fourth.note == f"medical@{part.version} promoted" and store.live() == fourth
+        assert store.rollback(2).adapters["medical"].canary == canary
+
+    def test_dropped(self, store: Store, workshop: "Workshop") -> None:
+        first = store.live()
+        part = store.add_adapter("medical", other_medical(store, workshop, seed=2))
+        store.set_canary("medical", part.version, weight=0.1)
+        third = store.drop_canary("medical")
+        assert third.number == 3 and third.same_content(first)
+        with pytest.raises(StoreError, match="medical has no canary in release 3"):
+            store.drop_canary("medical")
+        with pytest.raises(StoreError, match="medical has no canary"):
+            store.promote("medical")
+        assert store.live() == third
+
+    def test_one_trained_on_another_backbone_needs_its_drift_and_keeps_it(
+        self, store: Store, workshop: "Workshop"
+    ) -> None:
+        live, part = store.live(), store.add_adapter("medical", workshop.adapter(seed=2))
+        with pytest.raises(IncompatibleError, match=r"trained on backbone None.* records no drift"):
+            store.set_canary("medical", part.version, weight=0.1)
+        assert store.live() == live
+        store.set_canary("medical", part.version, weight=0.1, drift=0.02)
+        grown = store.set_canary("medical", part.version, weight=0.2)
+        assert grown.adapters["medical"].canary == Canary(part, None, 0.02, 0.2)
+        assert store.promote("medical").adapters["medical"] == AdapterEntry(part, None, 0.02)
+
+    def test_what_cannot_be_a_canary(self, store: Store, workshop: "Workshop") -> None:
+        live = store.live()
+        version = live.adapters["medical"].part.version
+        part = store.add_adapter("medical", other_medical(store, workshop, seed=2))
+        code = store.add_adapter("code", workshop.adapter("code"))
+        refusals: list[tuple[str, str, float, type[CrmaError], str]] = [
+            ("medical", version, 0.1, StoreError, f"medical@{version} is live already"),
+            ("medical", "0" * 12, 0.1, StoreError, "medical@0{12}: not in the store .*; expected one of: "),
+            ("medical", "../../../etc", 0.1, StoreError, "is not one: expected 12 lower-case hex"),
+            ("medical", part.version, 1.0, ConfigError, "expected a share between 0 and 1"),
+            ("code", code.version, 0.1, StoreError, "code: no such adapter in release 1"),
+            ("../medical", version, 0.1, StoreError, "no such adapter in release 1"),
+        ]
+        for name, given, weight, kind, told in refusals:
+            with pytest.raises(kind, match=told):
+                store.set_canary(name, given, weight=weight)
+        assert store.live() == live
+
+    def test_a_damaged_version_is_no_canary(self, store: Store, workshop: "Workshop", tmp_path: Path) -> None:
+        live, part = store.live(), store.add_adapter("medical", other_medical(store, workshop, seed=2))
+        folder = store.adapter_dir("medical", part.version)
+        sound = (folder / "adapter_config.json").read_bytes()
+        (folder / "adapter_config.json").write_bytes(sound + b" ")
+        with pytest.raises(IntegrityError, match=r"version .* is not that of its files"):
+            store.set_canary("medical", part.version, weight=0.1)
+        (folder / "adapter_config.json").write_bytes(sound)
+        folder.rename(tmp_path / "outside")
+        folder.symlink_to(tmp_path / "outside")
+        with pytest.raises(IntegrityError, match="is a symlink"):
+            store.set_canary("medical", part.version, weight=0.1)
+        assert store.live() == live
 
 
 class Killed(BaseException):

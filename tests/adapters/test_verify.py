@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from crma_adapters.errors import CrmaError, IncompatibleError, IntegrityError, StoreError
+from crma_adapters.errors import ConfigError, CrmaError, IncompatibleError, IntegrityError, StoreError
 from crma_adapters.names import version_of
 from crma_adapters.regular_files import sha256_file
-from crma_adapters.release import AdapterEntry, Part, Release
+from crma_adapters.release import AdapterEntry, Canary, Part, Release
 from crma_adapters.store import Store
 from crma_adapters.verify import verify_plain, verify_release
 
@@ -244,6 +244,33 @@ def test_a_backbone_of_another_base(store: Store, workshop: "Workshop") -> None:
         IncompatibleError, match=r"crma\.json: base_fingerprint 'cdcd.*train a backbone on that base"
     ):
         verify_release(store, replace(store.live(), backbone=other, adapters={}))
+
+
+def test_a_canary_is_checked_as_its_domain_is(store: Store, workshop: "Workshop") -> None:
+    live = store.live()
+    entry, backbone = live.adapters["medical"], live.backbone
+    assert backbone is not None
+    part = store.add_adapter("medical", workshop.adapter(seed=2, rank=8, backbone=backbone.version))
+
+    def tried(**changes: Any) -> Release:
+        canary = replace(Canary(part, backbone.version, None, 0.1), **changes)
+        return replace(live, adapters=live.adapters | {"medical": replace(entry, canary=canary)})
+
+    verify_release(store, tried(), max_rank=8)
+    refusals: list[tuple[dict[str, Any], type[CrmaError], str]] = [
+        ({"part": entry.part}, IntegrityError, "the canary of medical is its live version"),
+        ({"weight": 1.0}, ConfigError, "expected a share between 0 and 1"),
+        ({"trained_on_backbone": None}, IntegrityError, "the release says None"),
+        ({"part": replace(part, version="0" * 12)}, StoreError, "is missing"),
+    ]
+    for changes, kind, told in refusals:
+        with pytest.raises(kind, match=told):
+            verify_release(store, tried(**changes))
+    with pytest.raises(IncompatibleError, match="rank 8, the engine takes at most 4"):
+        verify_release(store, tried(), max_rank=4)
+    flip(store.adapter_dir("medical", part.version) / "adapter_model.safetensors")
+    with pytest.raises(IntegrityError, match=f"{part.version}/adapter_model.safetensors: sha256 is"):
+        verify_release(store, tried())
 
 
 def test_a_router_to_a_domain_that_is_not_there(store: Store, workshop: "Workshop") -> None:
