@@ -1,6 +1,6 @@
 """The metrics of what the engine answered, by adapter and version.
 
-Owns: their names, labels and buckets, and removing those of a version that is gone. Knows nothing of requests.
+Owns: their names, labels and buckets, and removing those of a version that is gone. Knows nothing of HTTP.
 """
 
 import os

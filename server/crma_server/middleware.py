@@ -5,6 +5,7 @@ Knows nothing of how the choice is made, nor of vLLM: any ASGI application can s
 """
 
 import json
+import time
 from enum import Enum
 from typing import Any
 
@@ -13,8 +14,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from crma_adapters.errors import RouterError, UnknownModelError
 from crma_router.router_queue import RouterBusyError
 from crma_server.catalog import AUTO, BASE
+from crma_server.in_flight import Lease
 from crma_server.marked_reply import MarkedReply
 from crma_server.marks import DEBUG_HEADER, mark_headers, mark_object
+from crma_server.observation import tell_choice
 from crma_server.replies import send_error
 from crma_server.request_text import request_conversation
 from crma_server.selection import Asked, Choice, Selector
@@ -68,11 +71,18 @@ class RoutingMiddleware:
         document = _parse(body)
         if document is None:  # not a request at all: vLLM's own validation says what is wrong
             return await self._app(scope, _replay(body, receive), send)
-        await self._answer(kind, document, scope, receive, send)
+        with self._selector.in_flight.lease() as lease:  # what answers stays until the reply has ended
+            await self._answer(kind, document, lease, scope, receive, send)
         return None
 
     async def _answer(
-        self, kind: Kind, document: dict[str, Any], scope: Scope, receive: Receive, send: Send
+        self,
+        kind: Kind,
+        document: dict[str, Any],
+        lease: Lease,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
     ) -> None:
         name = document.get("model") or AUTO
         if kind is Kind.NAMED and name in self._selector.live.catalog.routing_names:
@@ -82,14 +92,17 @@ class RoutingMiddleware:
             return await send_error(send, 400, "BadRequestError", message, param="model")
         if kind is Kind.TOKENS and name in self._selector.live.catalog.routing_names:
             name = BASE
+        started_ns = time.time_ns()
         try:
-            choice = await self._selector.choose(name, lambda: _asked(scope, document))
+            choice = await self._selector.choose(name, lambda: _asked(scope, document), lease)
         except UnknownModelError as error:
             return await send_error(send, 404, "NotFoundError", str(error), param="model")
         except RouterBusyError as error:
             return await send_error(send, 503, "ServiceUnavailableError", str(error))
         except RouterError as error:
             return await send_error(send, 400, "BadRequestError", str(error))
+        if kind is not Kind.TOKENS:
+            tell_choice(scope, name, choice, document, started_ns, time.time_ns())
         body = _rendered(document | {"model": choice.target.engine_model})
         if body is None:
             return await send_error(send, 400, "BadRequestError", "the body is nested too deeply: flatten it")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,6 +24,10 @@ from crma_adapters.crma import Crma
 from crma_adapters.lora_files import CONFIG_FILE, WEIGHTS_FILE
 from crma_adapters.release import AdapterEntry, Release
 from crma_adapters.store import Store
+from crma_router.policy import RoutingDecision
+from crma_server.catalog import Target
+from crma_server.observation import Routed
+from crma_server.selection import Choice, Memory
 
 CRMA_SERVE = (sys.executable, "-c", "from crma_server.cli import main; raise SystemExit(main())")
 HIDDEN, KEY_VALUE, LAYERS, RANK = 576, 192, 30, 4
@@ -260,3 +265,27 @@ def serve(own_cache: Path) -> Iterator[Callable[..., Server]]:
     yield start
     for each in running:
         stop_server(each)
+
+
+def make_routed(request_id: str = "r-1", **changes: Any) -> Routed:
+    """A choice as a request for `auto` about a knee gets one; `changes` are of the choice."""
+    scores = {"medical": 0.98765432, "legal": 0.01}
+    fields: dict[str, Any] = {
+        "target": Target("medical@de91ac039f2f+a0afad0b46d1", "medical", "de91ac039f2f", "a0afad0b46d1"),
+        "path": "routed",
+        "reason": "medical leads",
+        "decision": RoutingDecision("medical", 0.98765432, "routed", "medical leads", scores, 0.51, 1.0),
+        "release": 7,
+        "memory": Memory("session", known=True),
+    }
+    document = {"messages": [{"role": "user", "content": "my left knee"}]}
+    start_ns = 1_767_225_600_000_000_000  # 2026-01-01
+    choice = Choice(**(fields | changes))
+    return Routed(
+        request_id, "/v1/chat/completions", "auto", choice, start_ns, start_ns + 4_000_000, document
+    )
+
+
+@pytest.fixture
+def routed() -> Callable[..., Routed]:
+    return make_routed
