@@ -1,19 +1,17 @@
 """`crma-adapters`: look at a store, check it, publish to it, go back.
 
-Owns: the command line. What the commands do is in `store_commands`.
+Owns: the command line, of the commands that change nothing; the others are added by `change_cli`. What the
+commands do is in `store_commands`.
 """
 
 import argparse
-import math
-from collections.abc import Callable
 from pathlib import Path
 
 from crma_adapters import store_commands as commands
+from crma_adapters.argument_types import AddCommand, Command, positive
+from crma_adapters.change_cli import add_writing
 from crma_adapters.command import run_command
 from crma_adapters.store import Store
-
-Command = Callable[[Store, argparse.Namespace], int]
-AddCommand = Callable[[str, Command, str], argparse.ArgumentParser]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
         return it
 
     _add_reading(command)
-    _add_writing(command)
+    add_writing(command)
     return parser
 
 
@@ -56,74 +54,19 @@ def _add_reading(command: AddCommand) -> None:
         "show", commands.show_command, "Show one adapter's card: data, licences, training, holdout loss."
     )
     show.add_argument("name", metavar="NAME[@VERSION]", help="a domain; without a version, the live one")
-    for parser in (listing, show):
-        parser.add_argument("--json", action="store_true", help="print JSON")
     verify = command(
         "verify", commands.verify_command, "Check every file of the live release, and every plain adapter."
     )
-    verify.add_argument("number", nargs="?", type=_positive, metavar="N", help="check release N instead")
+    verify.add_argument("number", nargs="?", type=positive, metavar="N", help="check release N instead")
     verify.add_argument(
-        "--max-rank", type=_positive, metavar="R", help="the largest LoRA rank the engine takes"
+        "--max-rank", type=positive, metavar="R", help="the largest LoRA rank the engine takes"
     )
-
-
-def _add_writing(command: AddCommand) -> None:
-    publish = command(
-        "publish",
-        commands.publish_command,
-        "Make a release of new parts; what is not named stays as it is live.",
+    diff = command(
+        "diff", commands.diff_command, "Tell what changed from release A to release B, or to the live one."
     )
-    publish.add_argument(
-        "--adapter",
-        action="append",
-        default=[],
-        type=_named_folder,
-        metavar="NAME=FOLDER",
-        help="an adapter: adapter_config.json, adapter_model.safetensors, adapter.json (may be repeated)",
+    diff.add_argument("before", type=positive, metavar="A", help="a release's number")
+    diff.add_argument(
+        "after", nargs="?", type=positive, metavar="B", help="another's (default: the live one)"
     )
-    publish.add_argument("--backbone", type=Path, metavar="FOLDER", help="crma.json, crma.safetensors")
-    publish.add_argument("--router", type=Path, metavar="FOLDER", help="router.json, router.safetensors")
-    publish.add_argument(
-        "--drift",
-        action="append",
-        default=[],
-        type=_named_number,
-        metavar="NAME=NUMBER",
-        help="relative change of NAME's holdout loss, measured under this release's backbone, "
-        "where that is not the one it was trained on (may be repeated)",
-    )
-    publish.add_argument("--note", default="", help="a line to keep with the release")
-    rollback = command(
-        "rollback", commands.rollback_command, "Publish an older release again, under a new number."
-    )
-    rollback.add_argument(
-        "number",
-        nargs="?",
-        type=_positive,
-        metavar="N",
-        help="the release (default: the one before the live one)",
-    )
-
-
-def _named_folder(text: str) -> tuple[str, Path]:
-    name, equals, folder = text.partition("=")
-    if not (name and equals and folder):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FOLDER")
-    return name, Path(folder)
-
-
-def _named_number(text: str) -> tuple[str, float]:
-    name, _, number = text.partition("=")
-    try:
-        value = float(number)
-    except ValueError:
-        value = math.nan
-    if not name or not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=NUMBER")
-    return name, value
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
+    for parser in (listing, show, diff):
+        parser.add_argument("--json", action="store_true", help="print JSON")

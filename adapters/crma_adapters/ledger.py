@@ -59,6 +59,15 @@ class ReleaseLedger:
         # A publisher killed before it moved the pointer leaves one document above it.
         return [self.release(number) for number in self._numbers() if number <= live]
 
+    def latest(self, count: int) -> list[Release]:
+        """The live release and up to `count` - 1 before it, oldest first; older documents are not read.
+
+        Raises as `live` and `release`.
+        """
+        live = self.live()
+        before = [number for number in self._numbers() if number < live.number]
+        return [*(self.release(number) for number in before[max(0, len(before) + 1 - count) :]), live]
+
     def next_number(self) -> int:
         """The number of the next release, also where publishing is to mend a lost or damaged pointer."""
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from crma_adapters.card import AdapterCard, read_card
 from crma_adapters.errors import StoreError
 from crma_adapters.lora_files import read_config
-from crma_adapters.release import AdapterEntry, Release
+from crma_adapters.release import AdapterEntry, Canary, Release
 from crma_adapters.store import Store
 
 PLAIN = "plain"
@@ -17,7 +17,10 @@ PLAIN = "plain"
 
 @dataclass(frozen=True)
 class AdapterRow:
-    """One adapter of a store; `version` is `PLAIN` for a plain PEFT folder, which has no card."""
+    """One adapter of a store; `version` is `PLAIN` for a plain PEFT folder, which has no card.
+
+    `canary_weight` is its share of the domain's sessions if it is the live release's canary.
+    """
 
     domain: str
     version: str
@@ -28,17 +31,21 @@ class AdapterRow:
     loss_after: float | None
     drift: float | None
     live: bool
+    canary_weight: float | None = None
 
 
 def adapter_rows(store: Store, live: Release | None) -> list[AdapterRow]:
-    """Every adapter in the store, by domain, the live version first. Raises as reading its files does."""
+    """Every adapter in the store, by domain: the live version, its canary, the others.
+
+    Raises as reading its files does.
+    """
     rows = [
         _published_row(store.adapter_dir(name, version), read_card(store.adapter_dir(name, version)), live)
         for name, versions in store.adapter_versions().items()
         for version in versions
     ]
     rows += [_plain_row(name, folder) for name, folder in store.plain_adapters().items()]
-    return sorted(rows, key=lambda row: (row.domain, not row.live, row.version))
+    return sorted(rows, key=lambda row: (row.domain, not row.live, not row.canary_weight, row.version))
 
 
 def live_or_none(store: Store) -> Release | None:
@@ -47,10 +54,11 @@ def live_or_none(store: Store) -> Release | None:
     return None if has_no_pointer and store.plain_adapters() else store.live()
 
 
-def entry_in(release: Release | None, domain: str, version: str) -> AdapterEntry | None:
-    """The entry of an adapter version in a release, None if the release does not have it."""
+def entry_in(release: Release | None, domain: str, version: str) -> AdapterEntry | Canary | None:
+    """What a release says of an adapter version, live or canary; None if the release does not have it."""
     entry = release.adapters.get(domain) if release else None
-    return entry if entry and entry.part.version == version else None
+    found = (entry, entry.canary) if entry else ()
+    return next((it for it in found if it and it.part.version == version), None)
 
 
 def folder_bytes(folder: Path) -> int:
@@ -83,7 +91,8 @@ def _published_row(folder: Path, card: AdapterCard, live: Release | None) -> Ada
         loss_base=card.holdout_loss.base,
         loss_after=card.holdout_loss.after,
         drift=entry.drift if entry else None,
-        live=entry is not None,
+        live=isinstance(entry, AdapterEntry),
+        canary_weight=entry.weight if isinstance(entry, Canary) else None,
     )
 
 

@@ -1,11 +1,11 @@
-"""What `crma-adapters` prints for a person: the table of adapters, a card, sizes.
+"""What `crma-adapters` prints for a person: the table of adapters, a card, a release in one line, sizes.
 
 Owns: the layout. Gathers nothing: that is `listing`.
 """
 
 from crma_adapters.card import AdapterCard
 from crma_adapters.listing import AdapterRow
-from crma_adapters.release import Release
+from crma_adapters.release import AdapterEntry, Release
 
 
 def list_text(rows: list[AdapterRow], live: Release | None) -> str:
@@ -41,7 +41,7 @@ def card_text(card: AdapterCard) -> str:
 def _cells(row: AdapterRow) -> tuple[str, ...]:
     has_loss = row.loss_base is not None and row.loss_after is not None
     return (
-        "*" if row.live else "",
+        "*" if row.live else "" if row.canary_weight is None else share_text(row.canary_weight),
         row.domain,
         row.version,
         row.backbone or "-",
@@ -59,12 +59,34 @@ def size_text(size_bytes: int) -> str:
     return f"{size_bytes / 1e6:.1f} MB"
 
 
+def share_text(weight: float) -> str:
+    """A canary's share of its domain's sessions."""
+    return f"{100 * weight:.3g}%"
+
+
+def summary_text(release: Release) -> str:
+    """A release in one line."""
+    backbone = f"backbone {release.backbone.version}" if release.backbone else "no backbone"
+    router = f"router {release.router.version}" if release.router else "no router"
+    adapters = ", ".join(_entry_text(name, entry) for name, entry in sorted(release.adapters.items()))
+    note = f" ({release.note})" if release.note else ""
+    return f"release {release.number}: {adapters or 'no adapters'}; {backbone}; {router}{note}"
+
+
+def _entry_text(name: str, entry: AdapterEntry) -> str:
+    canary = entry.canary
+    tried = f" (canary {canary.part.version} {share_text(canary.weight)})" if canary else ""
+    return f"{name}@{entry.part.version}{tried}"
+
+
 def _release_text(live: Release | None) -> str:
     if live is None:
         return "no release, plain adapters alone (* is served)"
     backbone = live.backbone.version if live.backbone else "none"
     router = live.router.version if live.router else "none"
+    has_canary = any(entry.canary for entry in live.adapters.values())
+    marks = "* is live, a share a canary's" if has_canary else "* is live"
     return (
         f"release {live.number} of {live.created}: base model {live.base_model}, backbone {backbone}, "
-        f"router {router} (* is live)"
+        f"router {router} ({marks})"
     )

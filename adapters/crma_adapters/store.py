@@ -56,6 +56,16 @@ class Store(StoreFolders):
         self.check_root()
         return self._ledger.releases()
 
+    def latest(self, count: int) -> list[Release]:
+        """The live release and up to `count` - 1 before it, oldest first. Raises as `live`."""
+        self.check_root()
+        return self._ledger.latest(count)
+
+    def missing_folders(self, release: Release) -> list[Path]:
+        """The folders a release names that are not in the store, or not any more: see `collection`."""
+        folders = (self.root / place / part.version for place, part in release.parts())
+        return [folder for folder in folders if not folder.is_dir()]
+
     @contextmanager
     def publishing(self) -> Iterator[None]:
         """Hold the store's lock over several writes, so that what they build on cannot change in between.
@@ -122,8 +132,13 @@ class Store(StoreFolders):
     def rollback(self, number: int) -> Release:
         """Publish an older release again, under a new number. Raises as `release` and `publish`."""
         with self.publishing():
-            old, note = self.release(number), f"rollback to release {number}"
-            return self._publish_as_next(old, note)
+            old = self.release(number)
+            if missing := self.missing_folders(old):
+                raise StoreError(
+                    f"{missing[0]}: is missing, removed by `crma-adapters gc` or lost, so release {number} "
+                    "cannot go live again; publish that part again, or go back to another release"
+                )
+            return self._publish_as_next(old, f"rollback to release {number}")
 
     def set_canary(self, name: str, version: str, *, weight: float, drift: float | None = None) -> Release:
         """Publish the live release with a version the store holds as the canary of `name`.

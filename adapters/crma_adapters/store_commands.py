@@ -1,4 +1,4 @@
-"""What each command of `crma-adapters` does and prints.
+"""What each command of `crma-adapters` that changes nothing does and prints.
 
 Owns: the output. Parsing the command line is `cli`'s; the work is in the modules it imports.
 """
@@ -7,19 +7,15 @@ import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypeVar
 
 from crma_adapters.card import read_card
-from crma_adapters.errors import ConfigError
 from crma_adapters.listing import PLAIN, adapter_rows, entry_in, find_version, folder_bytes, live_or_none
-from crma_adapters.listing_text import card_text, list_text, size_text
+from crma_adapters.listing_text import card_text, list_text, share_text, size_text, summary_text
 from crma_adapters.lora_files import read_config
-from crma_adapters.publication import Publication, publish_parts
-from crma_adapters.release import Release
+from crma_adapters.release import AdapterEntry, Canary
+from crma_adapters.release_diff import compare, diff_text
 from crma_adapters.store import Store
 from crma_adapters.verify import verify_plain, verify_release
-
-T = TypeVar("T")
 
 
 def list_command(store: Store, arguments: argparse.Namespace) -> int:
@@ -42,12 +38,12 @@ def show_command(store: Store, arguments: argparse.Namespace) -> int:
     folder = store.adapter_dir(name, version)
     card, entry = read_card(folder), entry_in(live, name, version)
     if arguments.json:
-        facts = {"version": version, "live": entry is not None, "path": str(folder), "card": asdict(card)}
-        print(json.dumps(facts | {"drift": entry.drift if entry else None}, indent=2))
+        weight = entry.weight if isinstance(entry, Canary) else None
+        facts = {"version": version, "live": isinstance(entry, AdapterEntry), "canary_weight": weight}
+        facts |= {"path": str(folder), "card": asdict(card), "drift": entry.drift if entry else None}
+        print(json.dumps(facts, indent=2))
         return 0
-    print(
-        f"{name}@{version}, {size_text(folder_bytes(folder))}, {'live' if entry else 'not live'}, in {folder}"
-    )
+    print(f"{name}@{version}, {size_text(folder_bytes(folder))}, {_state(entry)}, in {folder}")
     print(card_text(card))
     if entry and entry.drift is not None:
         print(f"drift         {entry.drift:+.2%} under the live backbone")
@@ -73,46 +69,26 @@ def verify_command(store: Store, arguments: argparse.Namespace) -> int:
     release = store.release(arguments.number) if arguments.number else live_or_none(store)
     if release is not None:
         verify_release(store, release, max_rank=arguments.max_rank)
-        print(f"ok  {_summary(release)}")
+        print(f"ok  {summary_text(release)}")
     for name, folder in plain.items():
         verify_plain(folder, max_rank=arguments.max_rank)
         print(f"ok  plain adapter {name}")
     return 0
 
 
-def publish_command(store: Store, arguments: argparse.Namespace) -> int:
-    new = Publication(
-        adapters=_by_name("--adapter", arguments.adapter),
-        backbone=arguments.backbone,
-        router=arguments.router,
-        drift=_by_name("--drift", arguments.drift),
-        note=arguments.note,
-    )
-    print(f"live: {_summary(publish_parts(store, new))}")
+def diff_command(store: Store, arguments: argparse.Namespace) -> int:
+    before = store.release(arguments.before)
+    after = store.release(arguments.after) if arguments.after else store.live()
+    changes = compare(store, before, after)
+    if arguments.json:
+        found = [asdict(change) for change in changes]
+        print(json.dumps({"before": before.number, "after": after.number, "changes": found}, indent=2))
+    else:
+        print(diff_text(before, after, changes))
     return 0
 
 
-def rollback_command(store: Store, arguments: argparse.Namespace) -> int:
-    with store.publishing():
-        number = arguments.number or store.pointer().release - 1
-        if number < 1:
-            raise ConfigError("release 1 is live: there is none before it to go back to")
-        print(f"live: {_summary(store.rollback(number))}")
-    return 0
-
-
-def _summary(release: Release) -> str:
-    backbone = f"backbone {release.backbone.version}" if release.backbone else "no backbone"
-    router = f"router {release.router.version}" if release.router else "no router"
-    adapters = ", ".join(f"{name}@{entry.part.version}" for name, entry in sorted(release.adapters.items()))
-    note = f" ({release.note})" if release.note else ""
-    return f"release {release.number}: {adapters or 'no adapters'}; {backbone}; {router}{note}"
-
-
-def _by_name(flag: str, pairs: list[tuple[str, T]]) -> dict[str, T]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ConfigError(
-            f"{flag}: a name stands twice in {', '.join(name for name, _ in pairs)}; give each once"
-        )
-    return found
+def _state(entry: AdapterEntry | Canary | None) -> str:
+    if isinstance(entry, Canary):
+        return f"canary for {share_text(entry.weight)} of its domain's sessions"
+    return "live" if entry else "not live"

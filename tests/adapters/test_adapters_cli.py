@@ -27,6 +27,16 @@ def backbone_of(store: Store) -> str:
     return backbone.version
 
 
+def version_of(store: Store, name: str) -> str:
+    return store.live().adapters[name].part.version
+
+
+def router_of(store: Store) -> str:
+    router = store.live().router
+    assert router is not None
+    return router.version
+
+
 def test_list_is_a_table(store: Store, workshop: "Workshop", capsys: Output) -> None:
     live = store.live()
     other = store.add_adapter("medical", workshop.adapter(seed=2, backbone=backbone_of(store)))
@@ -83,6 +93,7 @@ def test_list_as_json(store: Store, capsys: Output) -> None:
         "loss_after": 2.125,
         "drift": None,
         "live": True,
+        "canary_weight": None,
     }
 
 
@@ -172,6 +183,106 @@ def test_publish_and_rollback(store: Store, workshop: "Workshop", capsys: Output
     assert "code" in store.live().adapters
 
 
+def test_canary_promote_and_drop(store: Store, workshop: "Workshop", capsys: Output) -> None:
+    live, folder = version_of(store, "medical"), workshop.adapter(seed=2, backbone=backbone_of(store))
+    assert run(store, "canary", f"medical={folder}", "--weight", "0.125") == 0
+    out = capsys.readouterr().out
+    found = re.fullmatch(
+        rf"live: release 2: legal@.{{12}}, medical@{live} \(canary (.{{12}}) 12\.5%\); backbone .*\n", out
+    )
+    assert found, out
+    tried = found[1]
+    assert run(store, "list") == 0
+    head, _, _, *rows = capsys.readouterr().out.splitlines()
+    assert head.endswith("(* is live, a share a canary's)")
+    assert [row.split()[:3] for row in rows[1:]] == [["*", "medical", live], ["12.5%", "medical", tried]]
+    assert run(store, "list", "--json") == 0
+    listed = json.loads(capsys.readouterr().out)["adapters"]
+    assert [(row["live"], row["canary_weight"]) for row in listed] == [
+        (True, None),
+        (True, None),
+        (False, 0.125),
+    ]
+    assert run(store, "show", f"medical@{tried}") == 0
+    assert "canary for 12.5% of its domain's sessions, in" in capsys.readouterr().out
+    assert run(store, "show", f"medical@{tried}", "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["live"], shown["canary_weight"]) == (False, 0.125)
+    assert run(store, "canary", "medical", "--weight", "0.5") == 0
+    assert run(store, "drop", "medical") == 0
+    assert (
+        capsys.readouterr()
+        .out.splitlines()[-1]
+        .endswith(f"router {router_of(store)} (canary medical@{tried} dropped)")
+    )
+    assert run(store, "canary", f"medical@{tried}", "--weight", "0.9") == 0
+    assert run(store, "promote", "medical") == 0
+    assert version_of(store, "medical") == tried and store.live().number == 6
+
+
+def test_a_refused_canary_changes_nothing(store: Store, workshop: "Workshop", capsys: Output) -> None:
+    before = sorted(store.root.rglob("*"))
+    for wanted, told in [
+        (f"code={workshop.adapter('code')}", "code: no such adapter in release 1; expected one of: legal, m"),
+        ("medical", "medical has no canary in release 1; domains with one: none"),
+        ("medical@000000000000", "medical@000000000000: not in the store"),
+        (f"medical@{version_of(store, 'medical')}", "is live already"),
+        ("medical=/nowhere", "/nowhere: is missing"),
+    ]:
+        assert run(store, "canary", wanted, "--weight", "0.1") == 2
+        assert told in capsys.readouterr().err
+    for command in ("promote", "drop"):
+        assert run(store, command, "legal") == 2
+        assert "legal has no canary" in capsys.readouterr().err
+    assert {path for path in store.root.rglob("*") if path.name != ".lock"} == {
+        path for path in before if path.name != ".lock"
+    }
+
+
+def test_diff(store: Store, workshop: "Workshop", capsys: Output) -> None:
+    old = version_of(store, "medical")
+    folder = workshop.adapter(seed=2, backbone=backbone_of(store))
+    assert run(store, "publish", "--adapter", f"medical={folder}") == 0
+    new = version_of(store, "medical")
+    assert run(store, "rollback") == 0
+    capsys.readouterr()
+    assert run(store, "diff", "1", "2") == 0
+    head, change = capsys.readouterr().out.splitlines()
+    assert head.startswith("release 1 of ") and change == f"medical  version  {old} -> {new}"
+    assert run(store, "diff", "2", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "before": 2,
+        "after": 3,
+        "changes": [{"what": "medical", "fact": "version", "before": new, "after": old}],
+    }
+    assert run(store, "diff", "1") == 0
+    assert capsys.readouterr().out.endswith("the same content\n")
+    assert run(store, "diff", "1", "9") == 2
+    assert "has no release 9; expected one of: 1, 2, 3" in capsys.readouterr().err
+
+
+def test_gc(store: Store, workshop: "Workshop", capsys: Output) -> None:
+    folder = store.adapter_dir("medical", version_of(store, "medical"))
+    for seed in (2, 3):
+        source = workshop.adapter(seed=seed, backbone=backbone_of(store))
+        assert run(store, "publish", "--adapter", f"medical={source}") == 0
+    capsys.readouterr()
+    assert run(store, "gc") == 0
+    assert capsys.readouterr().out == "freed 0.0 kB; every part of releases 1 to 3 is kept\n"
+    assert run(store, "gc", "--keep", "2", "--dry-run") == 0
+    told = capsys.readouterr().out
+    assert re.fullmatch(
+        rf"would remove  {folder}  1\.\d kB\nwould free 1\.\d kB; every part of releases 2 to 3 is kept\n",
+        told,
+    )
+    assert folder.is_dir()
+    assert run(store, "gc", "--keep", "2") == 0
+    assert capsys.readouterr().out == told.replace("would remove", "removed").replace("would free", "freed")
+    assert not folder.exists()
+    assert run(store, "rollback", "1") == 2
+    assert "removed by `crma-adapters gc` or lost" in capsys.readouterr().err
+
+
 def test_publish_a_backbone_with_measured_drift(store: Store, workshop: "Workshop", capsys: Output) -> None:
     backbone = str(workshop.backbone(seed=2))
     assert run(store, "publish", "--backbone", backbone) == 2
@@ -216,6 +327,15 @@ def test_a_refused_publication_changes_nothing(store: Store, workshop: "Workshop
         ["rollback", "0"],
         ["rollback", "latest"],
         ["verify", "--max-rank", "-1"],
+        ["canary", "medical"],
+        ["canary", "medical", "--weight", "1"],
+        ["canary", "medical@", "--weight", "0.5"],
+        ["canary", "medical", "--weight", "0.5", "--drift", "nan"],
+        ["promote"],
+        ["drop", "medical", "legal"],
+        ["diff"],
+        ["diff", "1", "live"],
+        ["gc", "--keep", "0"],
     ],
 )
 def test_a_wrong_command_line_is_status_two(arguments: list[str], capsys: Output) -> None:
@@ -225,7 +345,10 @@ def test_a_wrong_command_line_is_status_two(arguments: list[str], capsys: Output
     assert "usage: crma-adapters" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["list", "show", "verify", "publish", "rollback"])
+COMMANDS = ["list", "show", "verify", "diff", "publish", "rollback", "canary", "promote", "drop", "gc"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_says_what_it_does(command: str, capsys: Output) -> None:
     with pytest.raises(SystemExit) as caught:
         main([command, "--help"])
