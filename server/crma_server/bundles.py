@@ -44,7 +44,8 @@ def make_bundle(
         compose_bundle(
             lora=lora.path if lora else None, backbone=backbone.path if backbone else None, out=path
         )
-    return Bundle(engine_model, path, lora_id(digest, taken))
+    # By name too: the same LoRA under two names is two models to the engine.
+    return Bundle(engine_model, path, lora_id(f"{engine_model} {digest}", taken))
 
 
 def bundle_digest(lora: Mapping[str, str] | None, backbone: Mapping[str, str] | None) -> str:
@@ -54,14 +55,14 @@ def bundle_digest(lora: Mapping[str, str] | None, backbone: Mapping[str, str] | 
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def lora_id(digest: str, taken: Container[int]) -> int:
-    """The engine's integer id for a bundle: the same content gets the same id in every process.
+def lora_id(content: str, taken: Container[int]) -> int:
+    """The engine's integer id for a bundle: the same name and content get the same id in every process.
 
     An id already `taken` by another bundle is stepped over, so two bundles never share one.
     """
     attempt = 0
     while True:
-        drawn = hashlib.sha256(f"{digest}/{attempt}".encode()).hexdigest()
+        drawn = hashlib.sha256(f"{content}/{attempt}".encode()).hexdigest()
         found = 1 + int(drawn, 16) % (2**31 - 1)
         if found not in taken:
             return found

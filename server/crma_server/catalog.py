@@ -31,6 +31,11 @@ class Target:
     version: str | None
     backbone: str | None
 
+    @property
+    def label(self) -> tuple[str, str | None]:
+        """What it is counted under, whatever the backbone."""
+        return self.adapter, self.version
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -44,11 +49,23 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """A canary: the second version of a domain, and the share of the domain's sessions it answers."""
+
+    entry: Entry
+    weight: float
+
+
+@dataclass(frozen=True)
 class Selection:
-    """What a client asked for. `entry` is None when the request is to be routed."""
+    """What a client asked for. `entry` is None when the request is to be routed.
+
+    `trial` is the canary beside `entry`; an exact name has none: it never means another version.
+    """
 
     entry: Entry | None
     crma: bool
+    trial: Trial | None = None
 
 
 @dataclass(frozen=True)
@@ -81,13 +98,26 @@ def backbone_entry(version: str) -> Entry:
     return Entry(Target(f"{BACKBONE}@{version}", BACKBONE, version, version), BASE_TARGET)
 
 
+def label_of(engine_model: str) -> tuple[str, str | None]:
+    """The `label` of the target that the engine knows by this name."""
+    adapter, at, rest = engine_model.partition("@")
+    return adapter, rest.removesuffix(CRMA_OFF).partition("+")[0] if at else None
+
+
 class Catalog:
-    """Every name of one release. Immutable: a new release gets a new catalog."""
+    """Every name that answers while one release is live. Immutable: a new release gets a new catalog."""
 
     def __init__(
-        self, adapters: Mapping[str, Entry], backbone: Entry | None, served_names: Iterable[str] = ()
+        self,
+        adapters: Mapping[str, Entry],
+        backbone: Entry | None,
+        served_names: Iterable[str] = (),
+        *,
+        trials: Mapping[str, Trial] | None = None,
+        kept: Iterable[Entry] = (),
     ) -> None:
-        """`served_names` are vLLM's `--served-model-name`s: they route, as `auto` does.
+        """`served_names` are vLLM's `--served-model-name`s: they route, as `auto` does. `trials` are canaries
+        by domain. `kept` are entries of earlier releases, latest first: they answer to exact names alone.
 
         Raises:
             StoreError: an adapter bears a name that has another meaning.
@@ -96,7 +126,13 @@ class Catalog:
         for name in adapters:
             check_domain_name(name)
         self._named = dict(adapters) | ({BACKBONE: backbone} if backbone else {}) | {BASE: BASE_ENTRY}
-        self._exact = {exact: entry for entry in self._named.values() for exact in _exact_names(entry)}
+        self._trials = dict(trials or {})
+        self._live = (*self._named.values(), *(trial.entry for trial in self._trials.values()))
+        self._exact: dict[str, Entry] = {}
+        for entry in (*self._live, *kept):
+            for exact in _exact_names(entry):
+                # The same version on two backbones: the live or latest one has the name without a backbone.
+                self._exact.setdefault(exact, entry)
         self.routing_names = tuple(dict.fromkeys((AUTO, *served_names)))
         for name in self.routing_names:
             if name in self._named:
@@ -114,13 +150,19 @@ class Catalog:
         """The live adapter of a domain, if it has one."""
         return self._named.get(domain)
 
+    def trial(self, domain: str) -> Trial | None:
+        """The canary of a domain, if it has one."""
+        return self._trials.get(domain)
+
     def select(self, name: str) -> Selection:
         """What a client means by `name`. Raises `UnknownModelError` listing what there is."""
         stem = name.removesuffix(CRMA_OFF)
         crma = stem == name
         if stem in self.routing_names:
             return Selection(None, crma)
-        entry = self._named.get(stem) or self._exact.get(stem)
+        if (alias := self._named.get(stem)) is not None:
+            return Selection(alias, crma, self._trials.get(stem))
+        entry = self._exact.get(stem)
         if entry is None:
             raise UnknownModelError(self._unknown(name))
         return Selection(entry, crma)
@@ -136,12 +178,19 @@ class Catalog:
             yield Listing(entry.with_crma.engine_model, entry.with_crma.engine_model, BASE)
             if entry.without_crma not in (entry.with_crma, BASE_TARGET):
                 yield Listing(f"{name}{CRMA_OFF}", entry.without_crma.engine_model, BASE)
+        live = {entry.with_crma for entry in self._named.values()}
+        for target in dict.fromkeys(entry.with_crma for entry in self._exact.values()):
+            if target not in live:
+                yield Listing(target.engine_model, target.engine_model, BASE)
 
     def targets(self) -> Iterator[Target]:
-        """Every target the engine must be able to serve, the base model excepted; CRMA on comes first."""
-        found = [entry.with_crma for entry in self._named.values()]
-        found += [entry.without_crma for entry in self._named.values()]
-        yield from dict.fromkeys(target for target in found if target is not BASE_TARGET)
+        """What is live, the base model excepted: the engine has it loaded. CRMA on comes first."""
+        yield from _targets(self._live)
+
+    def kept_targets(self) -> Iterator[Target]:
+        """What only exact names of earlier releases stand for: the engine loads it when it is asked for."""
+        live = set(self.targets())
+        yield from (target for target in _targets(self._exact.values()) if target not in live)
 
     def _unknown(self, name: str) -> str:
         names = [*self.routing_names, *self._named]
@@ -151,6 +200,12 @@ class Catalog:
             f"The model {name!r} does not exist: {hint}expected one of {', '.join(names)}; each adapter "
             f"also as NAME@VERSION and with the suffix {CRMA_OFF!r}; GET /v1/models lists them all."
         )
+
+
+def _targets(entries: Iterable[Entry]) -> Iterator[Target]:
+    listed = list(entries)
+    found = [entry.with_crma for entry in listed] + [entry.without_crma for entry in listed]
+    yield from dict.fromkeys(target for target in found if target != BASE_TARGET)
 
 
 def _exact_names(entry: Entry) -> Iterator[str]:

@@ -1,29 +1,40 @@
-"""What a store has to serve, checked: its live release, and plain PEFT folders dropped in.
+"""What a store has to serve, checked: its live release, those kept before it, and plain PEFT folders.
 
-Owns: opening the store before anything slow starts. Knows nothing of engines or requests.
+Owns: opening the store before anything slow starts, and reading it again. Knows nothing of engines or
+requests.
 """
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from crma_adapters.base_model import DEFAULT_BASE_MODEL, BaseModel, resolve_base_model
+from crma_adapters.errors import CrmaError
+from crma_adapters.ledger import POINTER_FILE
 from crma_adapters.release import Release
 from crma_adapters.store import Store
 from crma_adapters.verify import verify_plain, verify_release
 from crma_router.persist import load_model
+from crma_server.progress import report
 
 # vLLM's own upper limit for --max-lora-rank (vllm.config.lora.MaxLoRARanks).
 MAX_RANK = 512
+# Releases whose versions answer to their exact names: the live one and those right before it.
+KEEP_RELEASES = 3
 
 
 @dataclass(frozen=True)
 class Contents:
-    """A store's servable content. `release` is None when there are only plain PEFT folders."""
+    """A store's servable content. `release` is None when there are only plain PEFT folders.
+
+    `kept` are earlier releases whose exact names still answer, latest first.
+    """
 
     store: Store
     base: BaseModel
     release: Release | None
     plain: dict[str, Path]
+    kept: tuple[Release, ...] = ()
 
     @property
     def router_dir(self) -> Path | None:
@@ -33,7 +44,21 @@ class Contents:
         return self.store.router_dir(self.release.router.version)
 
 
-def open_contents(root: Path, model: str | None) -> Contents:
+@dataclass(frozen=True)
+class Reading:
+    """How a store is read. `keep` counts releases, the live one too; `max_rank` is the engine's.
+
+    `sound` are releases checked before and `unsound` numbers of those refused: neither is checked as an
+    earlier release again.
+    """
+
+    keep: int = KEEP_RELEASES
+    max_rank: int = MAX_RANK
+    sound: tuple[Release, ...] = ()
+    unsound: Collection[int] = ()
+
+
+def open_contents(root: Path, model: str | None, keep: int = KEEP_RELEASES) -> Contents:
     """Open the store at `root` and check all of it; `model` overrides the release's base model.
 
     Raises:
@@ -42,14 +67,43 @@ def open_contents(root: Path, model: str | None) -> Contents:
         RouterError: the release's router is none.
     """
     store = Store(root)
-    plain = store.plain_adapters()
-    release = store.live() if not plain or (root / "release.json").exists() else None
+    release = _live(store, store.plain_adapters())
     base = resolve_base_model(model or (release.base_model if release else DEFAULT_BASE_MODEL))
+    return read_contents(store, base, Reading(keep))
+
+
+def read_contents(store: Store, base: BaseModel, how: Reading) -> Contents:
+    """What the store has to serve on `base` now, all of it checked. Raises as `open_contents`.
+
+    An earlier release that cannot be served any more is left out, and that is reported.
+    """
+    plain = store.plain_adapters()
+    release = _live(store, plain)
     if release is not None:
-        verify_release(store, release, base_fingerprint=base.fingerprint, max_rank=MAX_RANK)
+        verify_release(store, release, base_fingerprint=base.fingerprint, max_rank=how.max_rank)
     for path in plain.values():
-        verify_plain(path, max_rank=MAX_RANK)
-    contents = Contents(store, base, release, plain)
+        verify_plain(path, max_rank=how.max_rank)
+    kept = tuple(_kept(store, base, release, how)) if release else ()
+    contents = Contents(store, base, release, plain, kept)
     if contents.router_dir is not None:
         load_model(contents.router_dir)
     return contents
+
+
+def _live(store: Store, plain: dict[str, Path]) -> Release | None:
+    return store.live() if not plain or (store.root / POINTER_FILE).exists() else None
+
+
+def _kept(store: Store, base: BaseModel, live: Release, how: Reading) -> Iterator[Release]:
+    sound = {release.number: release for release in how.sound}
+    for number in range(live.number - 1, max(live.number - how.keep, 0), -1):
+        if number in sound:
+            yield sound[number]
+        elif number not in how.unsound:
+            try:
+                release = store.release(number)
+                verify_release(store, release, base_fingerprint=base.fingerprint, max_rank=how.max_rank)
+            except CrmaError as error:
+                report(f"release {number} is not kept: {error}")
+            else:
+                yield release

@@ -23,7 +23,7 @@ def mark_headers(choice: Choice) -> list[tuple[bytes, bytes]]:
 
 def mark_object(choice: Choice, *, debug: bool) -> bytes:
     """The `crma` object as JSON; if `debug`, with all scores, distances and how the conversation is known."""
-    document = _facts(choice) | {"reason": choice.reason}
+    document = _facts(choice) | {"reason": choice.reason} | ({"canary": True} if choice.canary else {})
     if debug and choice.decision is not None:
         document |= {
             "scores": {name: round(score, 6) for name, score in choice.decision.scores.items()},

@@ -1,11 +1,11 @@
 """The project's part of vLLM's HTTP server, as a vLLM endpoint plugin.
 
-Owns: putting the routing middleware and the model list into vLLM's application, and loading the bundles
-before it answers. vLLM makes it (entry point `vllm.endpoint_plugins`); without a plan it does nothing.
+Owns: putting the routing middleware and the model list into vLLM's application, having the bundles loaded
+before it answers, and the tasks that follow the store while it does. vLLM makes it (entry point
+`vllm.endpoint_plugins`); without a plan it does nothing.
 """
 
 import asyncio
-import time
 from argparse import Namespace
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,27 +17,30 @@ from starlette.datastructures import State
 from starlette.middleware import Middleware
 from vllm.entrypoints.openai.models.protocol import BaseModelPath
 from vllm.entrypoints.serve.engine.protocol import ModelCard, ModelList, ModelPermission
-from vllm.lora.request import LoRARequest
 
-from crma_adapters.errors import IncompatibleError
-from crma_router.usual import DriftWatch
-from crma_server.bundles import Bundle
 from crma_server.catalog import BASE
+from crma_server.generation_count import GenerationCounter
 from crma_server.metrics import Metrics
 from crma_server.middleware import RoutingMiddleware
 from crma_server.plan import ServePlan
 from crma_server.progress import report
 from crma_server.ready import ready_message
+from crma_server.releases import Releases, make_live
 from crma_server.selection import Live, Selector
+from crma_server.store_source import StoreSource
+from crma_server.vllm_engine import VllmEngine
+from crma_server.vllm_meter import metered
+from crma_server.watch import changes
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Parts:
-    """What is made once per API server process."""
+    """What is made once per API server process. `releases` is None until the engine is there."""
 
     plan: ServePlan
     metrics: Metrics
     selector: Selector
+    releases: Releases | None = None
 
 
 class CrmaEndpoints:
@@ -64,17 +67,23 @@ class CrmaEndpoints:
             return _model_list(parts, max_model_len)
 
     async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
-        """Load every bundle into the engine and announce readiness once the server listens."""
+        """Load every bundle into the engine, follow the store, and announce readiness once there is any."""
         if self._parts is None:
             return
         models = state.openai_serving_models
         # vLLM answers base requests under the first of these names. The served names route, so one stays.
         models.base_model_paths[:] = [BaseModelPath(name=BASE, model_path=args.model)]
-        await _load_bundles(models, engine_client, self._parts, resident=args.max_cpu_loras)
+        parts = self._parts
+        parts.releases = releases = _make_releases(parts, engine_client, models.lora_requests)
+        report(f"loading {len(parts.plan.bundles)} adapters")
+        await releases.start()
+        settings = getattr(args, "crma_settings", None)
+        watched = changes(parts.plan.origin.root, poll=settings is not None and settings.poll)
+        # The state keeps the tasks alive.
+        state.crma_following = asyncio.create_task(releases.follow(watched))
         if engine_client.vllm_config.parallel_config._api_process_rank > 0:
             return  # one of several API servers: the first speaks for all
-        # The state keeps the task alive.
-        state.crma_announcement = asyncio.create_task(_announce(state, args, self._parts.selector.live))
+        state.crma_announcement = asyncio.create_task(_announce(state, args, parts.selector.live))
 
 
 def _make_parts(plan: ServePlan) -> _Parts:
@@ -85,37 +94,20 @@ def _make_parts(plan: ServePlan) -> _Parts:
     metrics = Metrics()
     if plan.release is not None:
         metrics.set_release(plan.release)
-    number = plan.release.number if plan.release else None
-    watch = DriftWatch(router.usual) if router and router.usual else None
-    return _Parts(plan, metrics, Selector(Live(plan.catalog, router, number, watch), metrics))
+    return _Parts(plan, metrics, Selector(make_live(plan, router), metrics))
 
 
-async def _load_bundles(models: Any, engine_client: Any, parts: _Parts, *, resident: int) -> None:
-    """Register every bundle by name; load as many as stay resident, the others load when asked for."""
-    bundles = parts.plan.bundles
-    for position, bundle in enumerate(bundles):
-        request = LoRARequest(bundle.engine_model, bundle.lora_id, str(bundle.path))
-        if position < resident:
-            report(f"loading adapter {position + 1} of {len(bundles)}: {bundle.engine_model}")
-            parts.metrics.observe_load(await _load(engine_client, request, bundle))
-        models.lora_requests[bundle.engine_model] = request
-
-
-async def _load(engine_client: Any, request: LoRARequest, bundle: Bundle) -> float:
-    """Seconds taken."""
-    start_s = time.perf_counter()
-    try:
-        await engine_client.add_lora(request)
-    except Exception as error:  # the engine's errors cross a process boundary and lose their type
-        raise IncompatibleError(
-            f"the engine refuses {bundle.engine_model} ({bundle.path}): {error}; expected a LoRA for the "
-            "base model within --max-lora-rank"
-        ) from error
-    return time.perf_counter() - start_s
+def _make_releases(parts: _Parts, engine_client: Any, names: dict[str, Any]) -> Releases:
+    """What changes the release of this process. From here on the client's generations are counted."""
+    engine = VllmEngine(engine_client, names, engine_client.generate)  # warm-ups are nobody's requests
+    counter = GenerationCounter(parts.metrics, parts.selector.in_flight)
+    engine_client.generate = metered(engine_client.generate, counter)
+    source = StoreSource(parts.plan.origin, engine.max_rank)
+    return Releases(parts.plan, source, engine, parts.selector, parts.metrics)
 
 
 def _model_list(parts: _Parts, max_model_len: int) -> dict[str, Any]:
-    release = parts.plan.release
+    release = (parts.releases.plan if parts.releases else parts.plan).release
     created = int(datetime.fromisoformat(release.created).timestamp()) if release else 0
     cards = [
         ModelCard(

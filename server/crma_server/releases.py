@@ -1,0 +1,259 @@
+"""From the release that answers to the next one, while requests go on.
+
+    notice -> open, verify, compose -> load, warm up -> flip -> drain -> unload
+
+Owns: that order, what is refused and why, and when something old may go. Knows nothing of files
+(`ReleaseSource` does), of the engine's making (`Engine`) or of HTTP. All in the event loop but what reads and
+composes.
+"""
+
+import asyncio
+import time
+import traceback
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from crma_adapters.errors import CrmaError
+from crma_adapters.release import Pointer
+from crma_router.router import Router
+from crma_router.usual import DriftWatch
+from crma_server.bundles import Bundle
+from crma_server.catalog import label_of
+from crma_server.engine import Engine
+from crma_server.metrics import Metrics
+from crma_server.pending_router import load_router
+from crma_server.plan import ServePlan
+from crma_server.progress import report
+from crma_server.selection import Live, Selector
+from crma_server.warm_up import warm_up
+
+
+class ReleaseSource(Protocol):
+    """Where releases come from."""
+
+    def pointer(self) -> Pointer:
+        """Which release is to be live; cheap. Raises `StoreError` if that cannot be told."""
+        ...
+
+    def plan(self, current: ServePlan, refused: Collection[int]) -> ServePlan:
+        """Everything checked and composed for it. `refused` are numbers that were. Raises `CrmaError`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A release that was not served. `kind` is the error's class name; `at` is ISO 8601 in UTC."""
+
+    release: int | None
+    kind: str
+    reason: str
+    at: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is served now. `kept` are the releases whose exact names answer, the live one first.
+
+    `loading` is the number of the release on its way; `draining` are engine models no longer live that still
+    answer requests; `refusal` is the last one.
+    """
+
+    live: int | None
+    kept: tuple[int, ...]
+    loading: int | None
+    draining: tuple[str, ...]
+    refusal: Refusal | None
+
+
+class Releases:
+    """What this process serves, and its way to the next release."""
+
+    def __init__(
+        self, plan: ServePlan, source: ReleaseSource, engine: Engine, selector: Selector, metrics: Metrics
+    ) -> None:
+        """`selector` answers from `plan` already, or will once `start` has been called."""
+        self.plan = plan
+        self._source = source
+        self._engine = engine
+        self._selector = selector
+        self._metrics = metrics
+        self._seen: Pointer | str | None = None
+        self._refused: set[int] = set()
+        self._refusal: Refusal | None = None
+        self._loading: int | None = None
+        self._changing = asyncio.Lock()
+        self._former: list[Live] = []
+        self._draining: dict[str, Bundle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def status(self) -> Status:
+        numbers = [release.number for release in self.plan.kept]
+        live = self.plan.release.number if self.plan.release else None
+        return Status(
+            live=live,
+            kept=tuple(numbers if live is None else [live, *numbers]),
+            loading=self._loading,
+            draining=tuple(sorted(self._draining)),
+            refusal=self._refusal,
+        )
+
+    async def start(self) -> None:
+        """Load and warm up what is live at the start. Raises `IncompatibleError` if it cannot be served."""
+        # The last ones loaded stay if not all can: those with CRMA on, which come first.
+        await warm_up(self._engine, self.plan.bundles[::-1], self._metrics)
+        for bundle in (*self.plan.bundles, *self.plan.named):
+            self._engine.register(bundle)
+        found = await asyncio.to_thread(self._look)
+        # Otherwise something was published meanwhile, and the first look shall find it.
+        self._seen = found if _number(found) == self.status().live else None
+
+    async def follow(self, changes: AsyncIterator[None]) -> None:
+        """Look whenever `changes` says that there may be something new."""
+        async for _ in changes:
+            await self.notice()
+
+    async def notice(self, *, again: bool = False) -> Status:
+        """Serve the release the store points to, if that is another one than was tried last.
+
+        `again`: even if not, for what was refused, or for plain folders that changed.
+        """
+        async with self._changing:
+            found = await asyncio.to_thread(self._look)
+            if again or found != self._seen:
+                self._seen = found
+                await self._change(found)
+        return self.status()
+
+    async def close(self) -> None:
+        """Stop draining."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _look(self) -> Pointer | str:
+        try:
+            return self._source.pointer()
+        except CrmaError as error:
+            return str(error)
+
+    async def _change(self, found: Pointer | str) -> None:
+        start_s = time.perf_counter()
+        self._loading = _number(found)
+        if self._loading is not None:
+            report(f"release {self._loading}: loading")
+        new: list[Bundle] = []
+        try:
+            plan = await asyncio.to_thread(self._source.plan, self.plan, frozenset(self._refused))
+            new += [bundle for bundle in plan.bundles if bundle not in self.plan.bundles]
+            router, _ = await asyncio.gather(
+                asyncio.to_thread(self._router, plan), warm_up(self._engine, new, self._metrics)
+            )
+        except Exception as error:
+            if not isinstance(error, CrmaError):
+                traceback.print_exc()  # a bug, or an engine that died; what is live goes on either way
+            self._refuse(error)
+            await self._unload(new)
+        else:
+            self._flip(plan, router)
+            seconds = time.perf_counter() - start_s
+            self._metrics.observe_swap(seconds)
+            report(f"{_name(plan)} is live after {seconds:.1f} s, {len(new)} bundles new")
+        finally:
+            self._loading = None
+
+    def _router(self, plan: ServePlan) -> Router | None:
+        """The plan's router: the one at work if it is the same, else one that shares its embedder."""
+        if plan.router is None:
+            return None
+        current = self.plan.router.result() if self.plan.router else None
+        if current is not None and self.plan.router and self.plan.router.folder == plan.router.folder:
+            plan.router.give(current)
+            return current
+        plan.router.give(load_router(plan.router.folder, current))
+        return plan.router.result()
+
+    def _flip(self, plan: ServePlan, router: Router | None) -> None:
+        """From here on requests are answered from `plan`. Nothing in here waits, so none sees half of it."""
+        former, before = self.plan, self._selector.live
+        for bundle in (*plan.bundles, *plan.named):
+            self._engine.register(bundle)
+        self._selector.live = make_live(plan, router, before)
+        self.plan = plan
+        if plan.release is not None:
+            self._refused.discard(plan.release.number)
+            self._metrics.set_release(plan.release)
+            if plan.release.number != self._loading:  # published after the pointer was read: look once more
+                self._seen = None
+        self._former.append(before)
+        live = set(plan.bundles)
+        going = {b: None for b in former.bundles if b not in live}
+        going |= {b: None for b in former.named if b not in live and b not in plan.named}
+        task = asyncio.get_running_loop().create_task(self._drain(before, list(going)))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _drain(self, before: Live, bundles: Sequence[Bundle]) -> None:
+        """Let go of what `before` was the last to serve, once no request needs it."""
+        self._draining |= {bundle.engine_model: bundle for bundle in bundles}
+        try:
+            # Requests that are still being decided may choose anything that was live when they came.
+            for live in self._former[: self._former.index(before) + 1]:
+                await self._selector.in_flight.idle(live)
+            await asyncio.gather(*(self._let_go(bundle) for bundle in bundles))
+        finally:
+            self._former.remove(before)
+            for bundle in bundles:
+                self._draining.pop(bundle.engine_model, None)
+
+    async def _let_go(self, bundle: Bundle) -> None:
+        await self._selector.in_flight.idle(bundle.engine_model)
+        if bundle in self.plan.bundles:  # live again
+            return
+        if bundle not in self.plan.named:
+            self._engine.unregister(bundle)
+            self._forget(bundle)
+        await self._unload([bundle])
+        self._draining.pop(bundle.engine_model, None)
+
+    def _forget(self, bundle: Bundle) -> None:
+        catalog = self.plan.catalog
+        named = {target.label for target in (*catalog.targets(), *catalog.kept_targets())}
+        if (label := label_of(bundle.engine_model)) not in named:
+            self._metrics.forget_version(*label)
+
+    async def _unload(self, bundles: Sequence[Bundle]) -> None:
+        for bundle in bundles:
+            if bundle in self.plan.bundles:
+                continue
+            try:
+                await self._engine.unload(bundle)
+            except Exception as error:  # it only costs memory, and the engine's limits bound that
+                report(f"{bundle.engine_model} could not be unloaded: {error}")
+
+    def _refuse(self, error: Exception) -> None:
+        kind = type(error).__name__
+        reason = str(error) or kind
+        self._refusal = Refusal(self._loading, kind, reason, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+        if self._loading is not None:
+            self._refused.add(self._loading)
+        self._metrics.count_refused_release(kind)
+        what = "the store" if self._loading is None else f"release {self._loading}"
+        report(f"{what} is refused, {_name(self.plan)} stays live: {reason}")
+
+
+def make_live(plan: ServePlan, router: Router | None, before: Live | None = None) -> Live:
+    """What requests are answered from under `plan`; the drift watched goes on if the router is the same."""
+    number = plan.release.number if plan.release else None
+    if before is not None and before.router is router:
+        return Live(plan.catalog, router, number, before.watch)
+    return Live(plan.catalog, router, number, DriftWatch(router.usual) if router and router.usual else None)
+
+
+def _number(found: Pointer | str) -> int | None:
+    return found.release if isinstance(found, Pointer) else None
+
+
+def _name(plan: ServePlan) -> str:
+    return f"release {plan.release.number}" if plan.release else "what was served"
