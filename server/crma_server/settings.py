@@ -1,0 +1,161 @@
+"""Every flag of `crma-serve` that is the project's own.
+
+Owns: the names, defaults and checks of our flags; each default stands once, in `Settings`. Knows nothing of
+vLLM's flags: what of those matters here (`--api-key`) is handed in.
+"""
+
+import argparse
+import dataclasses
+import re
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from crma_adapters.errors import ConfigError
+from crma_server.key_ring import KeySource
+
+INFERENCE_VARIABLES = ("VLLM_API_KEY", "CRMA_API_KEYS")
+ADMIN_VARIABLE = "CRMA_ADMIN_KEYS"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was asked for; it travels to every API server process. 0 means no limit where it says so.
+
+    `key_rate` is requests a minute and key, `deadline_s` seconds from the arrival of a request to its answer.
+    """
+
+    inference_keys: KeySource = field(default_factory=KeySource)
+    admin_keys: KeySource = field(default_factory=KeySource)
+    allow_no_key: bool = False
+    max_in_flight: int = 256
+    key_concurrency: int = 0
+    key_rate: int = 0
+    max_body_bytes: int = 64 * 2**20
+    deadline_s: float = 0.0
+    keep_releases: int = 3
+    poll: bool = False
+    request_log: str | None = None
+    log_prompts: bool = False
+
+
+_DEFAULTS = Settings()
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags to a parser. `read_settings` makes `Settings` of what it parses."""
+    _add_key_flags(parser.add_argument_group("keys"))
+    _add_limit_flags(parser.add_argument_group("limits"))
+    _add_release_flags(parser.add_argument_group("releases and logs"))
+
+
+def read_settings(
+    options: argparse.Namespace, api_keys: Sequence[str] | None, environment: MutableMapping[str, str]
+) -> Settings:
+    """Settings of parsed flags, vLLM's `--api-key` values and the environment's keys.
+
+    The keys are taken out of `environment`, so that no child process inherits them. As in vLLM, `--api-key`
+    replaces VLLM_API_KEY; the other sources add up.
+
+    Raises:
+        ConfigError: a value that cannot be used.
+    """
+    from_environment = {name: _split(environment.pop(name, "")) for name in (*INFERENCE_VARIABLES,)}
+    if api_keys:
+        from_environment.pop("VLLM_API_KEY")
+    given = (*(api_keys or ()), *(key for keys in from_environment.values() for key in keys))
+    settings = Settings(
+        inference_keys=KeySource(tuple(given), options.api_key_file),
+        admin_keys=KeySource(_split(environment.pop(ADMIN_VARIABLE, "")), options.admin_key_file),
+        **{
+            each.name: getattr(options, each.name)
+            for each in dataclasses.fields(Settings)
+            if not each.name.endswith("_keys")
+        },
+    )
+    _check(settings)
+    return settings
+
+
+def _add_key_flags(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument(
+        "--api-key-file",
+        type=Path,
+        metavar="FILE",
+        help="inference keys, one a line, read again when the file changes; also: --api-key, VLLM_API_KEY, "
+        "CRMA_API_KEYS",
+    )
+    group.add_argument(
+        "--admin-key-file",
+        type=Path,
+        metavar="FILE",
+        help="keys of the admin API, as above; also: CRMA_ADMIN_KEYS (default: one is made in the cache)",
+    )
+    group.add_argument(
+        "--allow-no-key",
+        action="store_true",
+        help="let anyone who reaches a --host other than this machine use the model without a key",
+    )
+
+
+def _add_limit_flags(group: "argparse._ArgumentGroup") -> None:
+    numbers = {
+        "max_in_flight": "requests answered or waiting at once, per API server; more get 429",
+        "key_concurrency": "of these with one key (0: no limit of its own)",
+        "key_rate": "requests a minute with one key (0: no limit)",
+        "max_body_bytes": "largest request body; larger ones get 413",
+    }
+    for name, text in numbers.items():
+        default = getattr(_DEFAULTS, name)
+        flag = "--" + name.replace("_", "-")
+        group.add_argument(flag, type=int, default=default, metavar="N", help=f"{text} (default: {default})")
+    group.add_argument(
+        "--deadline-s",
+        type=float,
+        default=_DEFAULTS.deadline_s,
+        metavar="S",
+        help="seconds a request may take before it gets 504 (default: no limit); the header "
+        "x-crma-deadline-ms shortens it",
+    )
+
+
+def _add_release_flags(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument(
+        "--keep-releases",
+        type=int,
+        default=_DEFAULTS.keep_releases,
+        metavar="N",
+        help="releases whose versions answer by exact name, the live one included "
+        f"(default: {_DEFAULTS.keep_releases})",
+    )
+    group.add_argument(
+        "--poll",
+        action="store_true",
+        help="look for a new release every second, where the file system (a network one) does not tell of it",
+    )
+    group.add_argument(
+        "--request-log",
+        metavar="stderr|FILE",
+        help="write one JSON line a request there (default: no log)",
+    )
+    group.add_argument("--log-prompts", action="store_true", help="let the request log hold what users wrote")
+
+
+def _split(value: str) -> tuple[str, ...]:
+    return tuple(key for key in re.split(r"[\s,]+", value) if key)
+
+
+def _check(settings: Settings) -> None:
+    least: Mapping[str, float] = {
+        "max_in_flight": 1,
+        "key_concurrency": 0,
+        "key_rate": 0,
+        "max_body_bytes": 1,
+        "deadline_s": 0,
+        "keep_releases": 1,
+    }
+    for name, bound in least.items():
+        value = getattr(settings, name)
+        if not value >= bound:  # also NaN
+            flag = "--" + name.replace("_", "-")
+            raise ConfigError(f"{flag} is {value}: expected {bound:g} or more")
