@@ -13,7 +13,9 @@ from pathlib import Path
 from crma_adapters.command import run_command
 from crma_adapters.errors import ConfigError
 from crma_server.contents import Contents, open_contents
+from crma_server.exposure import check_exposure, with_admin_key
 from crma_server.progress import report
+from crma_server.settings import add_flags, read_settings
 
 _EPILOG = """\
 Every other flag is vLLM's own and does what `vllm serve --help` says, for example:
@@ -21,7 +23,7 @@ Every other flag is vLLM's own and does what `vllm serve --help` says, for examp
 
 Defaults that differ from vLLM's: --host 127.0.0.1, LoRA on with slots and ranks that fit the store, the
 CRMA model classes through --hf-overrides, --served-model-name after the base model; on a CPU also 2 GiB of
-key-value cache, at most 8192 tokens of context, and float32 where it has no AVX-512.
+key-value cache, at most 8192 tokens of context, and float32 where it has no AVX-512. --shutdown-timeout 30.
 VLLM_LOGGING_LEVEL=INFO shows vLLM's own log.
 """
 
@@ -29,12 +31,12 @@ VLLM_LOGGING_LEVEL=INFO shows vLLM's own log.
 def main(argv: list[str] | None = None) -> int:
     """Entry point of `crma-serve`; returns the exit status."""
     options, vllm_argv = _parser().parse_known_args(sys.argv[1:] if argv is None else argv)
-    return run_command(lambda: _serve(options.adapters, options.model, vllm_argv))
+    return run_command(lambda: _serve(options, vllm_argv))
 
 
-def _serve(adapters: Path, model: str | None, vllm_argv: list[str]) -> int:
-    report(f"checking the store {adapters}")
-    contents = open_contents(adapters, model)
+def _serve(options: argparse.Namespace, vllm_argv: list[str]) -> int:
+    report(f"checking the store {options.adapters}")
+    contents = open_contents(options.adapters, options.model)
     report(_summary(contents))
     quieten()
     # Imported late: it takes seconds, and a broken store should be refused at once.
@@ -44,8 +46,11 @@ def _serve(adapters: Path, model: str | None, vllm_argv: list[str]) -> int:
     names = contents.plain.keys() | (contents.release.adapters.keys() if contents.release else set())
     crma = contents.release is not None and contents.release.backbone is not None
     args = parse_flags(vllm_argv, Needs(contents.base, len(names), largest_rank(contents), crma))
+    settings = read_settings(options, args.api_key, os.environ)
     if not args.uds:
+        check_exposure(settings, args.host)
         check_port(args.host, args.port)
+    settings = with_admin_key(settings)
     report("composing bundles")
     plan = make_plan(contents, args.served_model_name or [])
     if plan.router is None:
@@ -53,7 +58,7 @@ def _serve(adapters: Path, model: str | None, vllm_argv: list[str]) -> int:
     else:
         plan.router.start()
     report(f"starting the engine with {contents.base.name} (about half a minute on a CPU)")
-    serve(args, plan)
+    serve(args, plan, settings)
     return 0
 
 
@@ -96,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="base model: a packaged one, a local folder or a hub id (default: the release's own)",
     )
+    add_flags(parser)
     return parser
 
 

@@ -24,6 +24,7 @@ from crma_adapters.base_model import BaseModel
 from crma_adapters.errors import ConfigError
 from crma_server.architectures import crma_architecture
 from crma_server.plan import ServePlan
+from crma_server.settings import Settings
 
 PLUGIN = "crma"
 # vllm.config.lora.MaxLoRARanks
@@ -34,6 +35,8 @@ MAX_SLOTS = 8
 MAX_RESIDENT = 64
 CPU_MAX_MODEL_LEN = 8192
 CPU_KV_CACHE_BYTES = 2 * 2**30
+# vLLM's own default cuts every answer off when the server is told to stop.
+SHUTDOWN_TIMEOUT_S = 30
 
 
 @dataclass(frozen=True)
@@ -63,11 +66,12 @@ def parse_flags(argv: list[str], needs: Needs) -> Namespace:
     return args
 
 
-def serve(args: Namespace, plan: ServePlan) -> None:
+def serve(args: Namespace, plan: ServePlan, settings: Settings) -> None:
     """Run vLLM's server until it is stopped."""
     allow_plugin()
-    # vLLM hands its arguments to every API server process it starts, and so the plan gets there too.
+    # vLLM hands its arguments to every API server process it starts, and so these get there too.
     args.crma = plan
+    args.crma_settings = settings
     ServeSubcommand.cmd(args)
 
 
@@ -96,6 +100,7 @@ def _defaults(needs: Needs) -> dict[str, Any]:
         "max_cpu_loras": max(slots, resident),
         "max_lora_rank": next(rank for rank in LORA_RANKS if rank >= needs.rank),
         "uvicorn_log_level": "warning",
+        "shutdown_timeout": SHUTDOWN_TIMEOUT_S,
         "use_tqdm_on_load": False,
     }
     if current_platform.is_cpu():
