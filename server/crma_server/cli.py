@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _serve(options: argparse.Namespace, vllm_argv: list[str]) -> int:
     report(f"checking the store {options.adapters}")
-    contents = open_contents(options.adapters, options.model)
+    contents = open_contents(options.adapters, options.model, options.keep_releases)
     report(_summary(contents))
     quieten()
     # Imported late: it takes seconds, and a broken store should be refused at once.
@@ -52,7 +52,7 @@ def _serve(options: argparse.Namespace, vllm_argv: list[str]) -> int:
         check_port(args.host, args.port)
     settings = with_admin_key(settings)
     report("composing bundles")
-    plan = make_plan(contents, args.served_model_name or [])
+    plan = make_plan(contents, args.served_model_name or [], keep=settings.keep_releases)
     if plan.router is None:
         report("no router in this release: 'auto' is always the fallback")
     else:

@@ -89,9 +89,11 @@ def allow_plugin() -> None:
 
 
 def _defaults(needs: Needs) -> dict[str, Any]:
-    slots = min(needs.adapters + 1, MAX_SLOTS)
-    # Each adapter with and without CRMA, and the backbone alone.
-    resident = min(2 * needs.adapters + 1, MAX_RESIDENT)
+    # The backbone alone too; and while a release replaces another, the old version beside the new one that is
+    # warmed up, which would otherwise wait for the old one's answers to end.
+    slots = min(needs.adapters + 1 + 2, MAX_SLOTS)
+    # Each adapter with and without CRMA, and the backbone alone; twice, for the old release and the new one.
+    resident = min(2 * (2 * needs.adapters + 1), MAX_RESIDENT)
     defaults: dict[str, Any] = {
         "host": "127.0.0.1",
         "served_model_name": [needs.base.name],

@@ -26,6 +26,6 @@ def test_dtype_follows_the_cpu(
 
 def test_flags_fit_the_store_and_the_base_model(needs: Needs) -> None:
     args = parse_flags(["--port", "8123"], needs)
-    assert (args.host, args.port, args.max_loras, args.max_lora_rank) == ("127.0.0.1", 8123, 6, 8)
+    assert (args.host, args.port, args.max_loras, args.max_lora_rank) == ("127.0.0.1", 8123, 8, 8)
     assert args.hf_overrides["architectures"] == ["CrmaLlamaForCausalLM"]
     assert Path(args.model) == needs.base.path
