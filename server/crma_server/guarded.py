@@ -56,7 +56,9 @@ def guard_app(
     ]
     # Outermost of what is there; what vLLM adds later (CORS, request ids) comes to stand outside of it.
     app.user_middleware[:0] = layers
-    app.add_api_route("/ready", _ready_route(drain, not_ready), methods=["GET", "HEAD"])
+    ready = _ready_route(drain, not_ready)
+    app.add_api_route("/ready", ready, methods=["GET"])
+    app.add_api_route("/ready", ready, methods=["HEAD"], include_in_schema=False)
 
 
 def _ready_route(drain: Drain, not_ready: Callable[[], str | None]) -> Callable[[], Any]:

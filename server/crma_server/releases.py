@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from crma_adapters.errors import CrmaError
+from crma_adapters.errors import ConfigError, CrmaError, UnknownModelError
 from crma_adapters.release import Pointer
 from crma_router.router import Router
 from crma_router.usual import DriftWatch
@@ -126,11 +126,35 @@ class Releases:
                 await self._change(found)
         return self.status()
 
+    async def load(self, engine_model: str) -> None:
+        """Have a bundle in memory before somebody asks for it. Raises `UnknownModelError`, or as `Engine`."""
+        async with self._changing:
+            await self._engine.load(self._bundle(engine_model))
+
+    async def unload(self, engine_model: str) -> None:
+        """Let go of a bundle's memory; its exact name still answers.
+
+        Raises `UnknownModelError`, or `ConfigError` if it is live.
+        """
+        async with self._changing:
+            bundle = self._bundle(engine_model)
+            if bundle in self.plan.bundles:
+                raise ConfigError(
+                    f"{engine_model} is live, so it stays loaded: publish, promote or roll back first"
+                )
+            await self._unload([bundle])
+
     async def close(self) -> None:
         """Stop draining."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _bundle(self, engine_model: str) -> Bundle:
+        for bundle in (*self.plan.bundles, *self.plan.named):
+            if bundle.engine_model == engine_model:
+                return bundle
+        raise UnknownModelError(f"{engine_model}: no release that is live or kept has it")
 
     def _look(self) -> Pointer | str:
         try:

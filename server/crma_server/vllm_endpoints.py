@@ -1,8 +1,8 @@
 """The project's part of vLLM's HTTP server, as a vLLM endpoint plugin.
 
-Owns: putting the routing middleware and the model list into vLLM's application, having the bundles loaded
-before it answers, and the tasks that follow the store while it does. vLLM makes it (entry point
-`vllm.endpoint_plugins`); without a plan it does nothing.
+Owns: putting the guard, the routing middleware, the model list and the admin API into vLLM's application,
+having the bundles loaded before it answers, and the tasks that follow the store while it does. vLLM makes it
+(entry point `vllm.endpoint_plugins`); without a plan it does nothing.
 """
 
 import asyncio
@@ -18,15 +18,20 @@ from starlette.middleware import Middleware
 from vllm.entrypoints.openai.models.protocol import BaseModelPath
 from vllm.entrypoints.serve.engine.protocol import ModelCard, ModelList, ModelPermission
 
+from crma_server.admin_api import admin_router
 from crma_server.catalog import BASE
+from crma_server.drain import Drain, drain_before_shutdown
 from crma_server.generation_count import GenerationCounter
+from crma_server.guarded import guard_app
 from crma_server.metrics import Metrics
 from crma_server.middleware import RoutingMiddleware
+from crma_server.operations import StoreOperations
 from crma_server.plan import ServePlan
 from crma_server.progress import report
 from crma_server.ready import ready_message
 from crma_server.releases import Releases, make_live
 from crma_server.selection import Live, Selector
+from crma_server.settings import Settings
 from crma_server.store_source import StoreSource
 from crma_server.vllm_engine import VllmEngine
 from crma_server.vllm_meter import metered
@@ -40,7 +45,17 @@ class _Parts:
     plan: ServePlan
     metrics: Metrics
     selector: Selector
+    drain: Drain
     releases: Releases | None = None
+
+    def served(self) -> Releases:
+        """What requests are answered from; there before any comes."""
+        assert self.releases is not None
+        return self.releases
+
+    def not_ready(self) -> str | None:
+        """Why no request should come yet."""
+        return "loading" if self.releases is None else None
 
 
 class CrmaEndpoints:
@@ -53,13 +68,21 @@ class CrmaEndpoints:
         self._parts: _Parts | None = None
 
     def attach_router(self, app: FastAPI) -> None:
-        """Add the middleware and the model list to vLLM's application."""
+        """Add the middleware and our routes to vLLM's application."""
         plan = getattr(app.state.args, "crma", None)
         if plan is None:
             return
         self._parts = parts = _make_parts(plan)
         # Appended, and so innermost: behind vLLM's authentication, request ids and CORS.
-        app.user_middleware.append(Middleware(RoutingMiddleware, selector=parts.selector))
+        settings: Settings = app.state.args.crma_settings
+        routing = Middleware(
+            RoutingMiddleware, selector=parts.selector, max_body_bytes=settings.max_body_bytes
+        )
+        app.user_middleware.append(routing)
+        guard_app(app, settings, parts.drain, parts.metrics.count_limited, parts.not_ready)
+        # From here on our guard asks for keys, and vLLM's, which knows one kind of them, does not (`serve`).
+        app.state.args.api_key = None
+        app.include_router(admin_router(StoreOperations(plan.origin.root, parts.served)))
 
         @app.get("/v1/models")
         async def list_models() -> dict[str, Any]:
@@ -77,8 +100,8 @@ class CrmaEndpoints:
         parts.releases = releases = _make_releases(parts, engine_client, models.lora_requests)
         report(f"loading {len(parts.plan.bundles)} adapters")
         await releases.start()
-        settings = getattr(args, "crma_settings", None)
-        watched = changes(parts.plan.origin.root, poll=settings is not None and settings.poll)
+        drain_before_shutdown(engine_client, parts.drain, lambda: getattr(state, "server", None))
+        watched = changes(parts.plan.origin.root, poll=args.crma_settings.poll)
         # The state keeps the tasks alive.
         state.crma_following = asyncio.create_task(releases.follow(watched))
         if engine_client.vllm_config.parallel_config._api_process_rank > 0:
@@ -94,7 +117,7 @@ def _make_parts(plan: ServePlan) -> _Parts:
     metrics = Metrics()
     if plan.release is not None:
         metrics.set_release(plan.release)
-    return _Parts(plan, metrics, Selector(make_live(plan, router), metrics))
+    return _Parts(plan, metrics, Selector(make_live(plan, router), metrics), Drain())
 
 
 def _make_releases(parts: _Parts, engine_client: Any, names: dict[str, Any]) -> Releases:

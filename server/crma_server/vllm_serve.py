@@ -7,6 +7,7 @@ Knows nothing of stores or routing: it carries the plan to `vllm_endpoints` with
 import importlib.metadata
 import json
 import os
+import secrets
 from argparse import Namespace
 from dataclasses import dataclass
 from typing import Any
@@ -72,6 +73,9 @@ def serve(args: Namespace, plan: ServePlan, settings: Settings) -> None:
     # vLLM hands its arguments to every API server process it starts, and so these get there too.
     args.crma = plan
     args.crma_settings = settings
+    # Our guard takes this back. If it were ever missing (vLLM passes over a plugin that it cannot import),
+    # vLLM's own would ask for a key that nobody has.
+    args.api_key = [secrets.token_urlsafe()]
     ServeSubcommand.cmd(args)
 
 
