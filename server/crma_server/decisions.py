@@ -40,6 +40,7 @@ class Decision:
     asked: str
     adapter: str
     version: str | None
+    canary: bool
     backbone: str | None
     release: int | None
     path: str
@@ -91,6 +92,7 @@ def _decision(number: int, routed: Routed) -> Decision:
         asked=routed.asked,
         adapter=choice.target.adapter,
         version=choice.target.version,
+        canary=choice.canary,
         backbone=choice.target.backbone,
         release=choice.release,
         path=choice.path,

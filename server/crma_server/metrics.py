@@ -104,7 +104,7 @@ class Metrics:
         canaries = {
             (name, canary.part.version): canary.weight
             for name, entry in release.adapters.items()
-            if (canary := getattr(entry, "canary", None)) is not None
+            if (canary := entry.canary) is not None
         }
         self._show(self._canary, canaries)
 

@@ -95,6 +95,7 @@ def _route(routed: Routed) -> dict[str, Any]:
         "asked": routed.asked,
         "adapter": target.adapter,
         "version": target.version,
+        "canary": True if routed.choice.canary else None,
         "backbone": target.backbone,
         "release": routed.choice.release,
         "route": routed.choice.path,

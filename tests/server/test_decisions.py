@@ -21,6 +21,7 @@ def test_a_decision_is_kept_with_its_scores_and_without_the_text(routed: Make) -
         "asked": "auto",
         "adapter": "medical",
         "version": "de91ac039f2f",
+        "canary": False,
         "backbone": "a0afad0b46d1",
         "release": 7,
         "path": "routed",
@@ -37,6 +38,12 @@ def test_a_decision_is_kept_with_its_scores_and_without_the_text(routed: Make) -
     }
     assert SECRET not in repr(kept)
     assert SECRET not in repr(routed())
+
+
+def test_a_canary_is_named_as_one(routed: Make) -> None:
+    decisions = Decisions()
+    decisions.add(routed(canary=True))
+    assert decisions.after(0)[0].canary
 
 
 def test_an_explicit_choice_has_no_scores(routed: Make) -> None:

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from crma_adapters.release import AdapterEntry, Part, Release
+from crma_adapters.release import AdapterEntry, Canary, Part, Release
 from crma_router.policy import RoutingDecision
 from crma_router.usual import Drift
 from crma_server.metrics import Metrics
@@ -74,6 +74,16 @@ def test_only_the_live_release_is_shown_after_a_swap(registry: CollectorRegistry
     assert 'release="7"' not in text
     assert f'crma_adapter_info{{adapter="medical",version="{"c" * 12}"}} 1.0' in text
     assert "a" * 12 not in text
+
+
+def test_a_canarys_weight_is_shown_until_it_is_dropped(registry: CollectorRegistry) -> None:
+    metrics = Metrics(registry)
+    canary = Canary(Part("c" * 12, {}), None, None, 0.25)
+    after = {"medical": AdapterEntry(Part("a" * 12, {}), None, None, canary)}
+    metrics.set_release(replace(RELEASE, number=8, adapters=after))
+    assert f'crma_canary_weight{{adapter="medical",version="{"c" * 12}"}} 0.25' in shown(registry)
+    metrics.set_release(replace(RELEASE, number=9))
+    assert "crma_canary_weight{" not in shown(registry)
 
 
 def test_in_multi_process_mode_a_replaced_release_shows_as_zero(

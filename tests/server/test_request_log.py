@@ -53,6 +53,10 @@ def test_a_line_says_what_was_asked_and_what_answered(routed: Make) -> None:
     }
 
 
+def test_a_canary_is_named_as_one(routed: Make) -> None:
+    assert line(replace(ANSWERED, routed=routed(canary=True)), prompts=False)["canary"] is True
+
+
 def test_what_users_wrote_is_logged_only_where_asked_for(routed: Make, tmp_path: Path) -> None:
     for prompts in (False, True):
         path = tmp_path / f"{prompts}.log"
