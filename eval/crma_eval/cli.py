@@ -18,6 +18,7 @@ from crma_eval.router_latency import command as router_latency
 from crma_eval.routing import command as routing
 from crma_eval.spectral import command as spectral
 from crma_eval.subdomains import command as subdomains
+from crma_eval.swaps import command as swaps
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     served.add_command(commands)
     spectral.add_command(commands)
     subdomains.add_command(commands)
+    swaps.add_command(commands)
     return run_command(lambda: _run(parser.parse_args(argv)))
 
 

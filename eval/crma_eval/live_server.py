@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -39,11 +39,13 @@ def live_server(
     flags: Sequence[str] = (),
     ready_timeout_s: float = 3600,
     command: Sequence[str] = COMMAND,
+    started: Callable[[int], None] = lambda _: None,
 ) -> Iterator[str]:
     """Serve the store `adapters`; yields the server's address once it is ready. `log` takes all it says.
 
-    `model` None: the release's own. `flags` are any of crma-serve's. Start it from the main thread: Linux
-    ends the server with the thread that started it.
+    `model` None: the release's own. `flags` are any of crma-serve's. `started` is given the id of its
+    process, which leads a session of its own. Start it from the main thread: Linux ends the server with the
+    thread that started it.
 
     Raises:
         ConfigError: the server ended before it was ready, or was not ready in time.
@@ -58,6 +60,7 @@ def live_server(
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is ours; the server is stopped in order
         )
+    started(process.pid)
     try:
         yield _wait_until_ready(process, log, ready_timeout_s)
     finally:
