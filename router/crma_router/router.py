@@ -27,7 +27,8 @@ class Router:
     def __init__(self, model: RouterModel, embedder: Embedder) -> None:
         """Raises `RouterError` if `embedder` is not the one `model` was fitted with."""
         self.model = model
-        self._embedder = CachedEmbedder(embedder)
+        # Another router's embedder comes with its cache; one around the other would grow with every release.
+        self._embedder = embedder if isinstance(embedder, CachedEmbedder) else CachedEmbedder(embedder)
         if embedder.name != model.embedder:
             raise RouterError(
                 f"embedder {embedder.name!r} given, but the router was fitted with {model.embedder!r}; "

@@ -28,6 +28,10 @@ class Engine(Protocol):
         """Let go of its memory; a registered name goes on to answer."""
         ...
 
+    async def loaded(self) -> int:
+        """How many bundles it has in memory."""
+        ...
+
     def register(self, bundle: Bundle) -> None:
         """Have its name answer."""
         ...

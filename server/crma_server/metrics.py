@@ -137,6 +137,11 @@ class Metrics:
         self._changes.swaps.inc()
         self._changes.swap_seconds.observe(seconds)
 
+    def set_bundles(self, named: int, loaded: int) -> None:
+        """How many exact names answer, and how many bundles the engine holds in memory for them."""
+        self._changes.bundles.labels("named").set(named)
+        self._changes.bundles.labels("loaded").set(loaded)
+
     def count_refused_release(self, reason_kind: str) -> None:
         """A release was refused; `reason_kind` is one of a few words, such as an error's class name."""
         self._changes.refused.labels(reason_kind).inc()
@@ -167,6 +172,11 @@ class ChangeMetrics:
         self.refused = Counter(
             "crma_refused_releases", "Releases refused, by what was wrong.", ["reason"], registry=registry
         )
+        # "mostrecent" because all API server processes share one engine.
+        self.bundles = Gauge(
+            "crma_bundles", "Bundles by state: named (answer to an exact name), loaded (in the engine).",
+            ["state"], registry=registry, multiprocess_mode="mostrecent",
+        )  # fmt: skip
         self.limited = Counter(
             "crma_limited_requests", "Requests turned away, by the limit.", ["limit"], registry=registry
         )

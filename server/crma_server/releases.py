@@ -105,6 +105,7 @@ class Releases:
         await warm_up(self._engine, self.plan.bundles[::-1], self._metrics)
         for bundle in (*self.plan.bundles, *self.plan.named):
             self._engine.register(bundle)
+        await self._count()
         found = await asyncio.to_thread(self._look)
         # Otherwise something was published meanwhile, and the first look shall find it.
         self._seen = found if _number(found) == self.status().live else None
@@ -112,7 +113,10 @@ class Releases:
     async def follow(self, changes: AsyncIterator[None]) -> None:
         """Look whenever `changes` says that there may be something new."""
         async for _ in changes:
-            await self.notice()
+            try:
+                await self.notice()
+            except Exception:  # a bug must not end the following
+                traceback.print_exc()
 
     async def notice(self, *, again: bool = False) -> Status:
         """Serve the release the store points to, if that is another one than was tried last.
@@ -180,9 +184,10 @@ class Releases:
             self._refuse(error)
             await self._unload(new)
         else:
+            before, seconds = self.status().live, time.perf_counter() - start_s
             self._flip(plan, router)
-            seconds = time.perf_counter() - start_s
-            self._metrics.observe_swap(seconds)
+            if self.status().live != before:
+                self._metrics.observe_swap(seconds)
             report(f"{_name(plan)} is live after {seconds:.1f} s, {len(new)} bundles new")
         finally:
             self._loading = None
@@ -226,6 +231,7 @@ class Releases:
             for live in self._former[: self._former.index(before) + 1]:
                 await self._selector.in_flight.idle(live)
             await asyncio.gather(*(self._let_go(bundle) for bundle in bundles))
+            await self._count()
         finally:
             self._former.remove(before)
             for bundle in bundles:
@@ -240,6 +246,14 @@ class Releases:
             self._forget(bundle)
         await self._unload([bundle])
         self._draining.pop(bundle.engine_model, None)
+
+    async def _count(self) -> None:
+        try:
+            loaded = await self._engine.loaded()
+        except Exception as error:  # the engine may be stopping; nothing hangs on this figure
+            report(f"the engine does not say what it holds: {error}")
+        else:
+            self._metrics.set_bundles(len({*self.plan.bundles, *self.plan.named}), loaded)
 
     def _forget(self, bundle: Bundle) -> None:
         catalog = self.plan.catalog

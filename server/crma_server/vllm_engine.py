@@ -57,6 +57,9 @@ class VllmEngine:
     async def unload(self, bundle: Bundle) -> None:
         await self._client.remove_lora(bundle.lora_id)
 
+    async def loaded(self) -> int:
+        return len(await self._client.list_loras())
+
     def register(self, bundle: Bundle) -> None:
         self._names.setdefault(bundle.engine_model, _request(bundle))
 

@@ -14,7 +14,7 @@ from crma_server.catalog import Catalog, Trial, adapter_entry
 from crma_server.plan import Origin, ServePlan
 
 BASE = {1: -0.5, 2: -1.5, 3: -3.0}
-ORIGIN = Origin(Path("store"), BaseModel("tiny", Path("tiny"), "f" * 64), (), 3)
+ORIGIN = Origin(Path("/nowhere/store"), BaseModel("tiny", Path("/nowhere/tiny"), "f" * 64), (), 3)
 
 
 def version(number: int) -> str:
@@ -46,6 +46,9 @@ class FakeEngine:
     async def unload(self, bundle: Bundle) -> None:
         await asyncio.sleep(0)
         self.memory.discard(bundle.engine_model)
+
+    async def loaded(self) -> int:
+        return len(self.memory)
 
     def register(self, bundle: Bundle) -> None:
         self.names.setdefault(bundle.engine_model, bundle)
@@ -85,7 +88,7 @@ class FakeSource:
             raise StoreError("store has no release.json")
         return Pointer(self.live, f"{self.live:064x}")
 
-    def plan(self, current: ServePlan | None, refused: Collection[int]) -> ServePlan:
+    def plan(self, current: ServePlan | None, refused: Collection[int]) -> ServePlan:  # noqa: ARG002
         number = self.live
         self.read.append(number)
         if number in self.broken:

@@ -1,7 +1,7 @@
 import pytest
 
 from crma_adapters.errors import ConfigError, StoreError, UnknownModelError
-from crma_server.catalog import BASE_TARGET, Catalog, adapter_entry, backbone_entry
+from crma_server.catalog import BASE_TARGET, Catalog, Trial, adapter_entry, backbone_entry, label_of
 
 MEDICAL, LEGAL, CRMA = "de91ac039f2f", "c9904dbfa161", "a0afad0b46d1"
 
@@ -85,6 +85,83 @@ def test_without_a_backbone_the_fallback_is_the_base_model() -> None:
     assert catalog.fallback.target(crma=True) == BASE_TARGET
     with pytest.raises(UnknownModelError, match="'backbone' does not exist"):
         catalog.select("backbone")
+
+
+OLD, OLDER_CRMA = "0123456789ab", "ba9876543210"
+
+
+@pytest.fixture
+def with_history() -> Catalog:
+    """A canary beside `medical`, and two earlier releases: the last on the same backbone, one on another."""
+    return Catalog(
+        {"medical": adapter_entry("medical", MEDICAL, CRMA)},
+        backbone_entry(CRMA),
+        trials={"medical": Trial(adapter_entry("medical", LEGAL, CRMA), 0.1)},
+        kept=[
+            adapter_entry("medical", OLD, CRMA),
+            adapter_entry("legal", OLD, CRMA),
+            adapter_entry("medical", OLD, OLDER_CRMA),
+            adapter_entry("medical", MEDICAL, OLDER_CRMA),
+            backbone_entry(OLDER_CRMA),
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "engine_model"),
+    [
+        ("medical", f"medical@{MEDICAL}+{CRMA}"),
+        (f"medical@{MEDICAL}", f"medical@{MEDICAL}+{CRMA}"),
+        (f"medical@{MEDICAL}+{OLDER_CRMA}", f"medical@{MEDICAL}+{OLDER_CRMA}"),
+        (f"medical@{OLD}", f"medical@{OLD}+{CRMA}"),
+        (f"medical@{OLD}+{OLDER_CRMA}", f"medical@{OLD}+{OLDER_CRMA}"),
+        (f"medical@{OLD}:crma-off", f"medical@{OLD}:crma-off"),
+        (f"medical@{LEGAL}", f"medical@{LEGAL}+{CRMA}"),
+        (f"legal@{OLD}", f"legal@{OLD}+{CRMA}"),
+        (f"backbone@{OLDER_CRMA}", f"backbone@{OLDER_CRMA}"),
+    ],
+)
+def test_exact_names_of_canaries_and_of_kept_releases(
+    with_history: Catalog, name: str, engine_model: str
+) -> None:
+    selection = with_history.select(name)
+    assert selection.entry is not None
+    assert selection.entry.target(crma=selection.crma).engine_model == engine_model
+
+
+def test_a_domain_that_is_gone_has_no_alias(with_history: Catalog) -> None:
+    with pytest.raises(UnknownModelError):
+        with_history.select("legal")
+
+
+def test_only_an_alias_has_a_canary(with_history: Catalog) -> None:
+    trial = with_history.select("medical").trial
+    assert trial is not None
+    assert trial.weight == 0.1
+    assert with_history.select("medical:crma-off").trial == trial == with_history.trial("medical")
+    assert with_history.select(f"medical@{MEDICAL}").trial is None
+
+
+def test_what_is_live_and_what_is_only_named_are_apart(with_history: Catalog) -> None:
+    live = [target.engine_model for target in with_history.targets()]
+    named = [target.engine_model for target in with_history.kept_targets()]
+    assert f"medical@{LEGAL}+{CRMA}" in live
+    assert f"medical@{LEGAL}:crma-off" in live
+    assert set(named) == {
+        f"medical@{OLD}+{CRMA}", f"medical@{OLD}:crma-off", f"medical@{OLD}+{OLDER_CRMA}",
+        f"medical@{MEDICAL}+{OLDER_CRMA}", f"legal@{OLD}+{CRMA}", f"legal@{OLD}:crma-off",
+        f"backbone@{OLDER_CRMA}",
+    }  # fmt: skip
+    assert len(live) == len(set(live))
+    for target in (*with_history.targets(), *with_history.kept_targets()):
+        assert label_of(target.engine_model) == target.label
+    listed = [listing.name for listing in with_history.listings()]
+    assert len(listed) == len(set(listed))
+    assert f"medical@{OLD}+{OLDER_CRMA}" in listed
+
+
+def test_the_base_model_has_no_version() -> None:
+    assert label_of("base") == BASE_TARGET.label == ("base", None)
 
 
 def test_targets_are_each_listed_once_crma_first(catalog: Catalog) -> None:

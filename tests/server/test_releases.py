@@ -116,6 +116,8 @@ def test_older_versions_go() -> None:
         assert set(server.engine.names) == {medical(4), medical(5), medical(6)}
         assert server.engine.memory == {medical(6)}
         assert server.releases.status().kept == (6, 5, 4)
+        assert server.value("crma_bundles", state="named") == 3
+        assert server.value("crma_bundles", state="loaded") == 1
 
     scenario(act)
 
@@ -161,6 +163,8 @@ def test_a_refused_release_can_be_tried_again() -> None:
         await server.publish(2)
         server.source.broken.clear()
         assert (await server.releases.notice(again=True)).live == 2
+        await server.releases.notice(again=True)
+        assert server.value("crma_release_swaps_total") == 1
 
     scenario(act)
 
