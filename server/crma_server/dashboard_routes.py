@@ -47,12 +47,14 @@ def dashboard_router() -> APIRouter:
     router = APIRouter()
     known = _read_files()
 
-    @router.api_route("/crma", methods=["GET", "HEAD"])
+    @router.head("/crma", include_in_schema=False)
+    @router.get("/crma")
     async def dashboard(request: Request) -> Response:
         """The dashboard's page."""
         return _reply(known[PAGE], request)
 
-    @router.api_route("/crma/static/{name}", methods=["GET", "HEAD"])
+    @router.head("/crma/static/{name}", include_in_schema=False)
+    @router.get("/crma/static/{name}")
     async def dashboard_file(name: str, request: Request) -> Response:
         """A file of the dashboard's page."""
         if name not in known:

@@ -29,13 +29,15 @@ Ended = Literal["complete", "client left", "failed"]
 class Answered:
     """A request and what became of it. Times are seconds; `started` is seconds since the epoch.
 
-    status: None if no reply was begun. ended: `failed` when the reply broke off on our side.
+    key: the fingerprint of the key it came with. status: None if no reply was begun. ended: `failed` when the
+    reply broke off on our side.
     """
 
     request_id: str
     method: str
     path: str
     client: str | None
+    key: str | None
     trace_id: str | None
     started: float
     seconds: float
@@ -74,6 +76,7 @@ def line(answered: Answered, *, prompts: bool) -> dict[str, Any]:
         "request_id": answered.request_id,
         "trace_id": answered.trace_id,
         "client": answered.client,
+        "key": answered.key,
         "method": answered.method,
         "path": answered.path[:MOST_PATH],
         "status": answered.status,

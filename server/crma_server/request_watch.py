@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from crma_server.guard import HOLDER, Holder
 from crma_server.observation import Observation, Routed
 from crma_server.request_log import Answered, Ended, RequestLog
 from crma_server.tracing import RequestTrace, Tracing, trace_id_of
@@ -52,8 +53,9 @@ class RequestWatch:
             listeners = (*listeners, trace.on_routed)
         observation = Observation(request_id.decode("ascii"), listeners)
         course = _Course(receive, send, request_id)
+        scope = observation.carried_by(scope)
         try:
-            await self._app(observation.carried_by(scope), course.receive, course.send)
+            await self._app(scope, course.receive, course.send)
         except BaseException as error:
             course.error = error
             raise
@@ -68,11 +70,13 @@ class RequestWatch:
             trace.end(course.status, course.ended)
         if self._log is None:
             return
+        holder: Holder | None = scope.get(HOLDER)
         answered = Answered(
             request_id=observation.request_id,
             method=scope["method"],
             path=scope["path"],
             client=scope["client"][0] if scope.get("client") else None,
+            key=holder.key if holder and holder.key else None,
             trace_id=trace_id_of(scope["headers"]),
             started=course.started,
             seconds=time.perf_counter() - course.start_s,

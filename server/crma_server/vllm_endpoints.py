@@ -7,7 +7,7 @@ having the bundles loaded before it answers, and the tasks that follow the store
 
 import asyncio
 from argparse import Namespace
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ from vllm.entrypoints.serve.engine.protocol import ModelCard, ModelList, ModelPe
 
 from crma_server.admin_api import admin_router
 from crma_server.catalog import BASE
+from crma_server.decisions import Decisions
 from crma_server.drain import Drain, drain_before_shutdown
 from crma_server.generation_count import GenerationCounter
 from crma_server.guarded import guard_app
@@ -36,6 +37,7 @@ from crma_server.store_source import StoreSource
 from crma_server.vllm_engine import VllmEngine
 from crma_server.vllm_meter import metered
 from crma_server.watch import changes
+from crma_server.watched import add_dashboard, watch_app
 
 
 @dataclass
@@ -46,6 +48,8 @@ class _Parts:
     metrics: Metrics
     selector: Selector
     drain: Drain
+    app: FastAPI
+    decisions: Decisions = field(default_factory=Decisions)
     releases: Releases | None = None
 
     def served(self) -> Releases:
@@ -72,7 +76,7 @@ class CrmaEndpoints:
         plan = getattr(app.state.args, "crma", None)
         if plan is None:
             return
-        self._parts = parts = _make_parts(plan)
+        self._parts = parts = _make_parts(plan, app)
         # Appended, and so innermost: behind vLLM's authentication, request ids and CORS.
         settings: Settings = app.state.args.crma_settings
         routing = Middleware(
@@ -83,6 +87,7 @@ class CrmaEndpoints:
         # From here on our guard asks for keys, and vLLM's, which knows one kind of them, does not (`serve`).
         app.state.args.api_key = None
         app.include_router(admin_router(StoreOperations(plan.origin.root, parts.served)))
+        add_dashboard(app, parts.decisions, lambda: parts.drain.stopping)
 
         @app.get("/v1/models")
         async def list_models() -> dict[str, Any]:
@@ -100,6 +105,9 @@ class CrmaEndpoints:
         parts.releases = releases = _make_releases(parts, engine_client, models.lora_requests)
         report(f"loading {len(parts.plan.bundles)} adapters")
         await releases.start()
+        # vLLM has put every layer of its own around ours by now, and set up its tracer.
+        traced = args.otlp_traces_endpoint is not None
+        watch_app(parts.app, args.crma_settings, parts.decisions, traced=traced)
         drain_before_shutdown(engine_client, parts.drain, lambda: getattr(state, "server", None))
         watched = changes(parts.plan.origin.root, poll=args.crma_settings.poll)
         # The state keeps the tasks alive.
@@ -109,7 +117,7 @@ class CrmaEndpoints:
         state.crma_announcement = asyncio.create_task(_announce(state, args, parts.selector.live))
 
 
-def _make_parts(plan: ServePlan) -> _Parts:
+def _make_parts(plan: ServePlan, app: FastAPI) -> _Parts:
     # For the router's embedder: a query gains little from a second thread, and on a busy machine each of its
     # layers would wait for that thread to be scheduled (seconds a decision, seen at a load of 10 on 2 cores).
     torch.set_num_threads(1)
@@ -117,7 +125,7 @@ def _make_parts(plan: ServePlan) -> _Parts:
     metrics = Metrics()
     if plan.release is not None:
         metrics.set_release(plan.release)
-    return _Parts(plan, metrics, Selector(make_live(plan, router), metrics), Drain())
+    return _Parts(plan, metrics, Selector(make_live(plan, router), metrics), Drain(), app)
 
 
 def _make_releases(parts: _Parts, engine_client: Any, names: dict[str, Any]) -> Releases:

@@ -1,6 +1,7 @@
 """The watch around the real routing middleware and a stand-in for vLLM's application."""
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from crma_server.catalog import Catalog, adapter_entry, backbone_entry
 from crma_server.decisions import Decisions
+from crma_server.guard import Guard
+from crma_server.key_ring import KeyRing, KeySource
 from crma_server.metrics import Metrics
 from crma_server.middleware import RoutingMiddleware
 from crma_server.request_log import RequestLog
@@ -57,6 +60,7 @@ class Watched:
     decisions: Decisions = field(default_factory=Decisions)
     exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
     trace: bool = False
+    keys: KeyRing = field(default_factory=lambda: KeyRing(KeySource()))
     inner: Scope = field(default_factory=dict)
     sent: list[Message] = field(default_factory=list)
 
@@ -67,7 +71,7 @@ class Watched:
         provider.add_span_processor(SimpleSpanProcessor(self.exporter))
         log = RequestLog(str(self.folder / "log"))
         watch = RequestWatch(
-            RoutingMiddleware(self._application, selector),
+            Guard(RoutingMiddleware(self._application, selector), self.keys, KeyRing(KeySource()), print),
             log=log,
             tracing=Tracing(provider) if self.trace else None,
             listeners=(self.decisions.add,),
@@ -169,6 +173,20 @@ def test_a_refused_request_is_logged_without_a_route(watched: Watched) -> None:
     assert watched.logged["status"] == 404
     assert "adapter" not in watched.logged
     assert watched.decisions.after(0) == []
+
+
+def test_the_log_tells_keys_apart_and_holds_none(watched: Watched) -> None:
+    watched.keys = KeyRing(KeySource(("sesame",)))
+    watched.ask(authorization="Bearer sesame")
+    assert watched.logged["key"] == hashlib.sha256(b"sesame").hexdigest()[:8]
+    assert "sesame" not in json.dumps(watched.logged)
+
+
+def test_a_request_without_its_key_is_logged_too(watched: Watched) -> None:
+    watched.keys = KeyRing(KeySource(("sesame",)))
+    watched.ask(authorization="Bearer wrong")
+    assert watched.logged["status"] == 401
+    assert "key" not in watched.logged and watched.inner == {}
 
 
 def test_token_counts_are_no_decisions(watched: Watched) -> None:
