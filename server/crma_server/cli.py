@@ -15,6 +15,7 @@ from crma_adapters.errors import ConfigError
 from crma_server.contents import Contents, open_contents
 from crma_server.exposure import check_exposure, with_admin_key
 from crma_server.progress import report
+from crma_server.request_log import RequestLog
 from crma_server.settings import add_flags, read_settings
 
 _EPILOG = """\
@@ -50,6 +51,8 @@ def _serve(options: argparse.Namespace, vllm_argv: list[str]) -> int:
     if not args.uds:
         check_exposure(settings, args.host)
         check_port(args.host, args.port)
+    if settings.request_log:
+        RequestLog(settings.request_log).close()
     settings = with_admin_key(settings)
     report("composing bundles")
     plan = make_plan(contents, args.served_model_name or [], keep=settings.keep_releases)

@@ -166,7 +166,7 @@ class ChangeMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.swaps = Counter("crma_release_swaps", "Releases gone live since the start.", registry=registry)
         self.swap_seconds = Histogram(
-            "crma_release_swap_seconds", "Time from noticing a release to its first answer.",
+            "crma_release_swap_seconds", "Time from noticing a release to its going live.",
             buckets=_SWAP_SECONDS, registry=registry,
         )  # fmt: skip
         self.refused = Counter(

@@ -113,6 +113,15 @@ def test_a_port_in_use(refused: Callable[..., str], small_store: Path) -> None:
     assert f"port {port} on 127.0.0.1 is already in use" in error
 
 
+@pytest.mark.engine
+def test_a_request_log_that_cannot_be_written(
+    refused: Callable[..., str], small_store: Path, tmp_path: Path
+) -> None:
+    missing = tmp_path / "missing" / "log"
+    error = refused("--adapters", small_store, "--port", "0", "--request-log", missing)
+    assert f"the request log {missing} cannot be written" in error
+
+
 def test_help_shows_ours_and_points_at_vllms(crma_serve: tuple[str, ...]) -> None:
     done = subprocess.run([*crma_serve, "--help"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
