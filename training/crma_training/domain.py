@@ -56,12 +56,12 @@ def train_domain(
         raise TrainingError(f"{task.name}: frozen base weights changed in training; this is a bug")
     save_backbone(crma, folder / BACKBONE, base_model=base.name, base_fingerprint=base.fingerprint)
     loss = CardLoss(base=loss_base, before=loss_before, after=loss_after)
-    card = _card(bench, task, backbone_version(folder / BACKBONE), steps, answer_tokens, loss)
+    card = adapter_card(bench, task, backbone_version(folder / BACKBONE), steps, answer_tokens, loss)
     (folder / ADAPTER / CARD_FILE).write_bytes(card.to_json())
     return card
 
 
-def _card(
+def adapter_card(
     bench: Workbench, task: Task, backbone: str, steps: int, answer_tokens: int, loss: CardLoss
 ) -> AdapterCard:
     config, base = bench.config, bench.base

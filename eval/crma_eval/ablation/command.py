@@ -29,7 +29,8 @@ DESCRIPTION = """\
 Trains a release on DATA, and the same LoRAs without CRMA; serves all of it with crma-serve; asks held-out
 short-answer questions of five arms: CRMA on, off, LoRA trained without CRMA, base model alone, CRMA alone.
 What is finished in WORK is not done again: give the same command again after a stop. With --adapters an
-existing release is served instead, with --url a server that is already running is asked.
+existing release is served instead, with --forgetting what that command trained, with --url a server that is
+already running is asked.
 Exit status 1: on was not shown to be better than off (p < 0.05).
 """
 MAX_TOKENS = 32
@@ -53,6 +54,12 @@ def add_command(commands: Any) -> None:
     )
     parser.add_argument("--report", type=Path, help="folder to write ablation.{json,md,png} into")
     parser.add_argument("--adapters", type=Path, help="serve this store instead of training one")
+    parser.add_argument(
+        "--forgetting",
+        type=Path,
+        metavar="WORK",
+        help="serve what `crma-eval forgetting` trained in WORK (MODULAR and FROZEN with --seed) instead",
+    )
     parser.add_argument("--url", help="ask this running crma-serve instead of starting one")
     parser.add_argument("--api-key", help="sent to --url as a bearer token")
     parser.add_argument("--domains", type=names, help="comma-separated, in training order (default: all)")
@@ -103,19 +110,27 @@ def run(args: argparse.Namespace) -> int:
 
 def _config(args: argparse.Namespace) -> TrainConfig:
     """The training options. Raises `ConfigError` if some are given and nothing is to be trained."""
-    if args.url and args.adapters:
-        raise ConfigError("--url and --adapters; give one: a running server, or a store to serve")
+    sources = [flag for flag in ("url", "adapters", "forgetting") if getattr(args, flag)]
+    if len(sources) > 1:
+        raise ConfigError(
+            f"{' and '.join('--' + flag for flag in sources)}; give one: a running server, a store to serve, "
+            "or what `crma-eval forgetting` trained"
+        )
     if args.url and (args.model or args.serve_flags):
         raise ConfigError(
             "--url asks a server as it runs; --model and --serve-flags are for one started here"
         )
     given = argparse.Namespace(**vars(args) | {"model": args.model or DEFAULT_BASE_MODEL})
     config = config_from(given)
-    plain = TrainConfig(model=config.model)
+    plain = TrainConfig(model=config.model, seed=config.seed if args.forgetting else TrainConfig().seed)
     changed = [name for name, value in vars(config).items() if value != getattr(plain, name)]
-    if changed and (args.url or args.adapters):
+    if changed and sources:
         flags = ", ".join("--" + name.replace("_", "-") for name in changed)
         raise ConfigError(f"{flags} would change the training, and nothing is trained; leave it out")
+    if args.forgetting:
+        from crma_eval.ablation.reuse import Finished, finished_config
+
+        return finished_config(Finished(args.data, args.forgetting, args.seed))
     return config
 
 
@@ -125,7 +140,14 @@ def _server(args: argparse.Namespace, settings: Settings, config: TrainConfig) -
         yield args.url
         return
     adapters, model = args.adapters, args.model
-    if adapters is None:
+    if args.forgetting:
+        from crma_eval.ablation.reuse import Finished, reuse
+
+        adapters, model = (
+            reuse(Finished(args.data, args.forgetting, args.seed), args.work / "store", _say),
+            None,
+        )
+    elif adapters is None:
         from crma_eval.ablation.prepare import Preparation, prepare
 
         domains = settings.domains or domain_names(settings.data)

@@ -62,7 +62,7 @@ def prepare(job: Preparation, say: Say = print) -> Path:
     train_sequence(Job(job.data, job.store, config, job.domains, job.work / "with-crma"), say)
     loras = _without_crma(job, config, say)
     for domain, folder in zip(job.domains, loras, strict=True):
-        _drop_in(job.store, PLAIN.format(domain=domain), folder)
+        drop_in(job.store, PLAIN.format(domain=domain), folder)
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()  # the server, another process, needs the memory
@@ -93,7 +93,7 @@ def _without_crma(job: Preparation, config: TrainConfig, say: Say) -> Sequence[P
         return [run.path / name / ADAPTER for name in job.domains]
 
 
-def _drop_in(root: Path, name: str, source: Path) -> None:
+def drop_in(root: Path, name: str, source: Path) -> None:
     """Copy a PEFT folder into the store, whole or not at all."""
     target, files = root / name, (CONFIG_FILE, WEIGHTS_FILE)
     with Store(root).publishing():

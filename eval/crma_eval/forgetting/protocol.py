@@ -47,14 +47,14 @@ class Experiment:
         bench = load_workbench(self._base, protocol.config)
         self.bench = bench
         self._weights = bench.weights_digest()
-        self._tasks = tuple(bench.task(domain) for domain in self.data.domains)
-        self.exams = tuple(exam(bench, protocol, task) for task in self._tasks)
+        self.tasks = tuple(bench.task(domain) for domain in self.data.domains)
+        self.exams = tuple(exam(bench, protocol, task) for task in self.tasks)
         self._measurer = Measurer(bench, work / MEASURED, say)
 
     @property
     def domains(self) -> tuple[str, ...]:
         """Names in learning order."""
-        return tuple(task.name for task in self._tasks)
+        return tuple(task.name for task in self.tasks)
 
     def run(self, cell: Cell, learnt: Callable[[str], None], basis: Method | None = None) -> MethodRun:
         """Trains and measures what is missing; `learnt` is called with each domain's name once it is done.
@@ -68,9 +68,9 @@ class Experiment:
         matrix = []
         with RunFolder(self.folder(cell), self._identity(cell)) as run:
             stages: list[Path] = []
-            for index, task in enumerate(self._tasks):
+            for index, task in enumerate(self.tasks):
                 if run.finished(task.name) is None:
-                    lesson = Lesson(bench, self._tasks, index, tuple(stages), below[: index + 1])
+                    lesson = Lesson(bench, self.tasks, index, tuple(stages), below[: index + 1])
                     with run.stage(task.name) as folder:
                         cell.method.learn(lesson, folder)
                     self._check_weights(cell, task)
