@@ -16,12 +16,13 @@ from crma_router.fit_head import fit_head
 from crma_router.linear import FloatArray, Labels, LinearHead, outside_log_odds
 from crma_router.mahalanobis import Mahalanobis, fit_mahalanobis
 from crma_router.model import FitReport, Judge, RouterModel
-from crma_router.outside import Outside
+from crma_router.outside import Outside, Unlikeness
 from crma_router.policy import Policy, RoutingDecision, decide
 from crma_router.usual import usual_of
 
 ACCEPTANCE = 0.95  # the share of the domains' held-out questions that must count as inside
 FOLDS = 5
+ENOUGH_OUTSIDE = 500  # out-of-domain examples, from which on their likeness alone says what is outside
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +48,9 @@ def fit_model(
     examples, held_out = examples.at(written), held_out.at(written)
     logits = head.domain_logits(held_out.logits)[examples.inside]
     head = replace(head, temperature=fit_temperature(logits, examples.labels[examples.inside]))
-    judge = Judge(examples.domains, head, _calibrate_outside(mahalanobis, held_out, examples, acceptance))
-    policy = Policy()
-    decisions = [decide(one, policy) for one in judge.weigh(held_out.logits, held_out.distances)]
+    outside, distances = _calibrate_outside(mahalanobis, held_out, examples, acceptance)
+    judge, policy = Judge(examples.domains, head, outside), Policy()
+    decisions = [decide(one, policy) for one in judge.weigh(held_out.logits, distances)]
     return RouterModel(embedder, judge, policy, _report(examples, decisions, seed), usual_of(decisions))
 
 
@@ -80,13 +81,18 @@ def _fit_parts(examples: EmbeddedExamples, seed: int) -> tuple[LinearHead, Mahal
 
 def _calibrate_outside(
     mahalanobis: Mahalanobis, held_out: _HeldOut, examples: EmbeddedExamples, acceptance: float
-) -> Outside:
+) -> tuple[Outside, FloatArray]:
+    """The readings with their threshold, and what they say of every held-out row."""
     inside = examples.inside
-    logits, distances = held_out.logits[inside], held_out.distances[inside]
-    log_odds = standardise(outside_log_odds(logits)) if examples.has_outside else None
-    unlimited = Outside(mahalanobis, standardise(distances), log_odds, threshold=0.0)
-    joined = unlimited.join(distances, logits)
-    return replace(unlimited, threshold=balanced_quantile(joined, examples.labels[inside], acceptance))
+    log_odds = standardise(outside_log_odds(held_out.logits[inside])) if examples.has_outside else None
+    far = standardise(held_out.distances[inside])
+    unlikeness = None
+    if examples.count(len(examples.domains)) < ENOUGH_OUTSIDE:
+        unlikeness = Unlikeness(mahalanobis, far)
+    unlimited = Outside(unlikeness, log_odds, threshold=0.0)
+    distances = unlimited.join(far.of(held_out.distances) if unlikeness else None, held_out.logits)
+    threshold = balanced_quantile(distances[inside], examples.labels[inside], acceptance)
+    return replace(unlimited, threshold=threshold), distances
 
 
 def _report(examples: EmbeddedExamples, decisions: list[RoutingDecision], seed: int) -> FitReport:

@@ -45,17 +45,16 @@ class Judge:
     def evidence(self, embeddings: Embeddings) -> list[Evidence]:
         """What is known of each of the (N, D) embeddings."""
         logits = self.head.logits(embeddings)
-        return self.weigh(logits, self.outside.mahalanobis.distance(embeddings))
+        return self.weigh(logits, self.outside.distance(embeddings, logits))
 
     def weigh(self, logits: FloatArray, distances: FloatArray) -> list[Evidence]:
-        """The same from logits (N, C) and Mahalanobis distances (N,)."""
+        """The same from logits (N, C) and out-of-domain distances (N,)."""
         scores = self.head.probabilities(logits)
-        joined = self.outside.join(distances, logits)
         return [
             Evidence(
                 dict(zip(self.domains, map(float, row), strict=True)), float(distance), self.outside.threshold
             )
-            for row, distance in zip(scores, joined, strict=True)
+            for row, distance in zip(scores, distances, strict=True)
         ]
 
 

@@ -4,8 +4,8 @@ Owns: the out-of-domain distance, which joins two readings of an embedding, and 
 of the names of domains or of what is done with a text outside.
 
 The Mahalanobis distance sees what is unlike everything known; the classifier's log-odds of "none of them" see
-what is like the out-of-domain examples. With few or narrow examples their mean does better than either, with
-many as well as the better one (figures in docs/router.md). Without any, the first stands alone.
+what is like the out-of-domain examples. With few or narrow examples the mean of both does better than either,
+with many the log-odds alone (figures in docs/router.md). Without any, the distance stands alone.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import ConfigDict, Field
 
 from crma_adapters.document import STRICT, Finite
+from crma_router.embedder import Embeddings
 from crma_router.linear import FloatArray, outside_log_odds
 from crma_router.mahalanobis import Mahalanobis
 
@@ -35,18 +36,36 @@ class Standard:
         return np.asarray((reading - np.float32(self.mean)) / np.float32(self.deviation), dtype=np.float32)
 
 
-@dataclass(frozen=True)
-class Outside:
-    """A text is outside when its distance is over `threshold`; `log_odds` needs out-of-domain examples."""
+@dataclass(frozen=True, eq=False)
+class Unlikeness:
+    """The Mahalanobis distance to what is known, in standard deviations from what is usual inside."""
 
     mahalanobis: Mahalanobis
-    far: Standard
+    usual: Standard
+
+    def of(self, embeddings: Embeddings) -> FloatArray:
+        """(N, D) -> (N,)"""
+        return self.usual.of(self.mahalanobis.distance(embeddings))
+
+
+@dataclass(frozen=True, eq=False)
+class Outside:
+    """A text is outside when its distance is over `threshold`; there is one reading or there are both.
+
+    `log_odds` needs out-of-domain examples.
+    """
+
+    unlikeness: Unlikeness | None
     log_odds: Standard | None
     threshold: float
 
-    def join(self, distances: FloatArray, logits: FloatArray) -> FloatArray:
-        """Mahalanobis distances (N,) and logits (N, C) -> (N,): deviations beyond the usual."""
-        far = self.far.of(distances)
-        if self.log_odds is None:
-            return far
-        return np.asarray((far + self.log_odds.of(outside_log_odds(logits))) / 2, dtype=np.float32)
+    def distance(self, embeddings: Embeddings, logits: FloatArray) -> FloatArray:
+        """Embeddings (N, D) and logits (N, C) -> (N,): deviations beyond the usual, as a mean."""
+        return self.join(None if self.unlikeness is None else self.unlikeness.of(embeddings), logits)
+
+    def join(self, unlikeness: FloatArray | None, logits: FloatArray) -> FloatArray:
+        """The same where the first reading is known."""
+        readings = [] if unlikeness is None else [unlikeness]
+        if self.log_odds is not None:
+            readings.append(self.log_odds.of(outside_log_odds(logits)))
+        return np.asarray(np.mean(readings, axis=0), dtype=np.float32)

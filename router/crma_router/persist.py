@@ -19,7 +19,7 @@ from crma_adapters.tensor_file import check_finite
 from crma_router.linear import FloatArray, LinearHead, Prototypes
 from crma_router.mahalanobis import Mahalanobis
 from crma_router.model import FitReport, Judge, RouterModel
-from crma_router.outside import Above0, Outside, Standard
+from crma_router.outside import Above0, Outside, Standard, Unlikeness
 from crma_router.policy import Policy
 from crma_router.usual import Usual
 
@@ -38,8 +38,8 @@ class RouterDocument:
     domains: list[str]
     has_outside: bool
     temperature: Above0
-    precision: Above0
-    far: Standard
+    precision: Above0 | None
+    far: Standard | None
     log_odds: Standard | None
     ood_threshold: Finite
     policy: Policy
@@ -51,13 +51,14 @@ class RouterDocument:
 def save_model(model: RouterModel, directory: Path) -> None:
     """Write both files; the same model gives the same bytes."""
     outside, head = model.judge.outside, model.judge.head
+    unlikeness = outside.unlikeness
     document = RouterDocument(
         embedder=model.embedder,
         domains=list(model.judge.domains),
         has_outside=head.has_outside,
         temperature=head.temperature,
-        precision=outside.mahalanobis.precision,
-        far=outside.far,
+        precision=unlikeness.mahalanobis.precision if unlikeness else None,
+        far=unlikeness.usual if unlikeness else None,
         log_odds=outside.log_odds,
         ood_threshold=outside.threshold,
         policy=model.policy,
@@ -65,12 +66,12 @@ def save_model(model: RouterModel, directory: Path) -> None:
         usual=model.usual,
         sharpness=None if head.prototypes is None else head.prototypes.sharpness,
     )
-    tensors = {
-        "weight": head.weight,
-        "bias": head.bias,
-        "means": outside.mahalanobis.means,
-        "directions": outside.mahalanobis.directions,
-    }
+    tensors = {"weight": head.weight, "bias": head.bias}
+    if unlikeness is not None:
+        tensors |= {
+            "means": unlikeness.mahalanobis.means,
+            "directions": unlikeness.mahalanobis.directions,
+        }
     if head.prototypes is not None:
         tensors["prototypes"] = head.prototypes.centres.astype(np.float16)
     directory.mkdir(parents=True, exist_ok=True)
@@ -98,10 +99,16 @@ def load_model(directory: Path) -> RouterModel:
     head = LinearHead(
         tensors["weight"], tensors["bias"], document.temperature, document.has_outside, prototypes
     )
-    mahalanobis = Mahalanobis(tensors["means"], tensors["directions"], document.precision)
-    outside = Outside(mahalanobis, document.far, document.log_odds, document.ood_threshold)
+    outside = Outside(_unlikeness(document, tensors), document.log_odds, document.ood_threshold)
     judge = Judge(tuple(document.domains), head, outside)
     return RouterModel(document.embedder, judge, document.policy, document.report, document.usual)
+
+
+def _unlikeness(document: RouterDocument, tensors: dict[str, FloatArray]) -> Unlikeness | None:
+    if document.precision is None or document.far is None:
+        return None
+    mahalanobis = Mahalanobis(tensors["means"], tensors["directions"], document.precision)
+    return Unlikeness(mahalanobis, document.far)
 
 
 def _check(document: RouterDocument, tensors: dict[str, FloatArray], directory: Path) -> None:
@@ -116,6 +123,11 @@ def _check(document: RouterDocument, tensors: dict[str, FloatArray], directory: 
             f"{directory / DOCUMENT_NAME}: has_outside is {document.has_outside}, log_odds contradicts it; "
             "expected both or neither: fit the router again"
         )
+    if (document.far is None) != (document.precision is None) or not (document.far or document.log_odds):
+        raise RouterError(
+            f"{directory / DOCUMENT_NAME}: far, precision and log_odds contradict one another; expected the "
+            "first two together, or the last, or all: fit the router again"
+        )
     given = {name: (str(tensor.dtype), tensor.shape) for name, tensor in sorted(tensors.items())}
     expected = _expected(document, tensors)
     if given != expected:
@@ -128,18 +140,24 @@ def _expected(
     document: RouterDocument, tensors: dict[str, FloatArray]
 ) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Type and shape of each tensor; their free sizes are those of `directions` and of `prototypes`."""
-    directions = tensors.get("directions")
-    rank, size = directions.shape if directions is not None and directions.ndim == 2 else (0, 0)
-    classes = len(document.domains) + document.has_outside
-    shapes = {
-        "bias": (classes,),
-        "directions": (rank, size),
-        "means": (len(document.domains), size),
-        "weight": (classes, size),
-    }
+    classes, size = len(document.domains) + document.has_outside, _size(document, tensors)
+    shapes = {"bias": (classes,), "weight": (classes, size)}
+    if document.far is not None:
+        shapes |= {"directions": (_rows(tensors, "directions"), size), "means": (len(document.domains), size)}
     if document.sharpness is not None:
-        prototypes = tensors.get("prototypes")
-        count = len(prototypes) if prototypes is not None and prototypes.ndim == 2 else 0
+        count = _rows(tensors, "prototypes")
         shapes |= {"prototypes": (count, size), "weight": (classes, count)}
     types = {"prototypes": "float16"}
     return {name: (types.get(name, "float32"), shape) for name, shape in shapes.items()}
+
+
+def _size(document: RouterDocument, tensors: dict[str, FloatArray]) -> int:
+    """The dimensions of an embedding, as one tensor has them; 0 if that one is missing or none."""
+    name = "prototypes" if document.sharpness is not None else "weight"
+    tensor = tensors.get(name)
+    return tensor.shape[1] if tensor is not None and tensor.ndim == 2 else 0
+
+
+def _rows(tensors: dict[str, FloatArray], name: str) -> int:
+    tensor = tensors.get(name)
+    return len(tensor) if tensor is not None and tensor.ndim == 2 else 0

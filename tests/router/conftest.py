@@ -69,3 +69,9 @@ def unseen() -> RouterData:
 @pytest.fixture(scope="session")
 def router(data: RouterData, embedder: WordEmbedder) -> Router:
     return fit_router(data, embedder)
+
+
+@pytest.fixture(scope="session")
+def much_small_talk() -> list[str]:
+    """510 out-of-domain questions."""
+    return questions(CHAT, 510, 3)

@@ -7,7 +7,7 @@ import pytest
 
 from crma_router.embedder import Embedder
 from crma_router.examples import embed_examples
-from crma_router.fit import ACCEPTANCE, FOLDS, _folds
+from crma_router.fit import ACCEPTANCE, ENOUGH_OUTSIDE, FOLDS, _folds
 from crma_router.router import Router, RouterData, fit_router
 
 
@@ -34,6 +34,16 @@ def test_without_out_of_domain_examples_the_distance_alone_still_refuses(
     assert router.model.judge.outside.log_odds is None
     assert routed(router, unseen.out_of_domain, None) > 0.6
     assert routed(router, unseen.examples["legal"], "legal") > 0.85
+
+
+def test_with_many_out_of_domain_examples_their_likeness_alone_decides(
+    data: RouterData, unseen: RouterData, much_small_talk: list[str], embedder: Embedder
+) -> None:
+    assert len(set(much_small_talk)) >= ENOUGH_OUTSIDE
+    router = fit_router(RouterData(data.examples, much_small_talk), embedder)
+    assert router.model.judge.outside.unlikeness is None
+    assert routed(router, unseen.out_of_domain, None) > 0.9
+    assert routed(router, unseen.examples["legal"], "legal") > 0.8
 
 
 def test_the_threshold_accepts_the_stated_share_of_unseen(router: Router, unseen: RouterData) -> None:

@@ -17,6 +17,7 @@ from crma_router.fit_head import PROTOTYPES
 from crma_router.linear import LinearHead, Prototypes
 from crma_router.mahalanobis import MOST_DIRECTIONS, Mahalanobis
 from crma_router.model import Judge
+from crma_router.outside import Standard, Unlikeness
 from crma_router.persist import DOCUMENT_NAME, TENSORS_NAME, load_model, save_model
 from crma_router.router import Router, RouterData
 
@@ -53,7 +54,8 @@ def test_five_domains_of_the_widest_embedder_are_small(router: Router, tmp_path:
     head = LinearHead(weight, np.zeros(6, np.float32), 1.0, True, prototypes)
     means, directions = np.zeros((5, size), np.float32), np.zeros((MOST_DIRECTIONS, size), np.float32)
     mahalanobis = Mahalanobis(means, directions, 1.0)
-    outside = replace(router.model.judge.outside, mahalanobis=mahalanobis)
+    unlikeness = Unlikeness(mahalanobis, Standard(0.0, 1.0))
+    outside = replace(router.model.judge.outside, unlikeness=unlikeness)
     save_model(replace(router.model, judge=Judge(domains, head, outside)), tmp_path)
     assert load_model(tmp_path).judge.domains == domains
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < LARGEST_BYTES
@@ -72,6 +74,17 @@ def test_a_router_of_weights_alone_is_read_as_before(
     loaded = Router.load(tmp_path, embedder)
     assert loaded.model.judge.head.prototypes is None
     np.testing.assert_array_equal(loaded.model.judge.head.weight, weight)
+
+
+def test_without_the_distance_its_tensors_are_not_kept(
+    router: Router, embedder: Embedder, tmp_path: Path
+) -> None:
+    alone = replace(router.model.judge.outside, unlikeness=None)
+    save_model(replace(router.model, judge=replace(router.model.judge, outside=alone)), tmp_path)
+    assert set(load_file(tmp_path / TENSORS_NAME)) == {"weight", "bias", "prototypes"}
+    expected = Router(replace(router.model, judge=replace(router.model.judge, outside=alone)), embedder)
+    texts = ["the plaintiff and the lease", "a movie and dinner", "python"]
+    assert Router.load(tmp_path, embedder).route_many(texts) == expected.route_many(texts)
 
 
 def document(change: Callable[[dict[str, Any]], object]) -> Change:
@@ -115,6 +128,8 @@ def replaced(name: str, data: bytes) -> Change:
         (document(lambda it: it.update(domains=["code", "legal", "../x"])), "distinct names"),
         (document(lambda it: it.update(domains=["code", "legal"])), "expected"),
         (document(lambda it: it.update(log_odds=None)), "contradicts"),
+        (document(lambda it: it.update(far=None)), "contradict one another"),
+        (document(lambda it: it.update(far=None, precision=None)), "expected"),
         (tensors(lambda it: it["weight"].fill(np.nan)), "NaN or Inf"),
         (tensors(lambda it: it.pop("means")), "expected"),
         (tensors(lambda it: it.update(extra=np.zeros(1, np.float32))), "extra"),

@@ -6,7 +6,7 @@ Owns: which questions stand for which domain. Knows nothing of how routing works
 from collections.abc import Sequence
 from pathlib import Path
 
-from crma_router.embedder import SentenceTransformerEmbedder
+from crma_router.embedder_int8 import Int8Embedder
 from crma_router.kept_examples import save_examples
 from crma_router.router import RouterData, fit_router
 from crma_training.dataset import DomainData
@@ -29,6 +29,6 @@ def fit_release_router(
         examples={domain.name: domain.questions for domain in domains},
         out_of_domain=[*out_of_domain, *SMALL_TALK],
     )
-    fit_router(questions, SentenceTransformerEmbedder(), seed=seed).save(folder)
+    fit_router(questions, Int8Embedder(), seed=seed).save(folder)
     if keep_examples:
         save_examples(questions, folder)
