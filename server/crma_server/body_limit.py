@@ -1,13 +1,14 @@
 """The ASGI layer that reads request bodies, and only so much of them.
 
-Owns: the largest body, the longest silence while one is sent, and handing it on whole. Knows nothing of what
-it holds. What stands behind it never waits for a slow sender.
+Owns: the largest body, the longest silence while one is sent, and handing it on whole. Of what it holds only
+that it is text matters here. What stands behind it never waits for a slow sender.
 """
 
 import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from crma_server.body_text import has_broken_text
 from crma_server.replies import send_error
 
 # A sender that is silent this long is gone, or holds a place on purpose.
@@ -46,7 +47,11 @@ class BodyLimit:
             if size_bytes > self._max_bytes:
                 return await self._too_large(send)
             more = message.get("more_body", False)
-        return await self._app(scope, _replay(b"".join(chunks), receive), send)
+        body = b"".join(chunks)
+        if has_broken_text(body):
+            text = "the body holds half a surrogate pair, which is no text: send whole characters"
+            return await send_error(send, 400, "BadRequestError", text)
+        return await self._app(scope, _replay(body, receive), send)
 
     async def _too_large(self, send: Send) -> None:
         message = f"the body is larger than {self._max_bytes} bytes: send less"
