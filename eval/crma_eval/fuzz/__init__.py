@@ -1,0 +1,1 @@
+"""`crma-eval fuzz`: hostile requests to every route of a running server."""
