@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crma_adapters.base_model import BaseModel
+from crma_adapters.canary import carried_over
 from crma_adapters.errors import TrainingError
 from crma_adapters.release import AdapterEntry, Release
 from crma_adapters.store import Store
@@ -50,7 +51,8 @@ def publish(store: Store, harvest: Harvest) -> Release:
             router = router or before.router
             for name in harvest.start.carried:
                 old = before.adapters[name]
-                entries[name] = replace(old, drift=harvest.drift.get(name, old.drift))
+                carried = carried_over(old, same_backbone=backbone == before.backbone)
+                entries[name] = replace(carried, drift=harvest.drift.get(name, old.drift))
         _refuse_overtaken(store, live, harvest.start, entries)
         return store.publish(
             base_model=harvest.base.name,
