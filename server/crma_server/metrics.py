@@ -99,9 +99,11 @@ class Metrics:
         """Show `release` as the live one, and no other any more."""
         backbone = release.backbone.version if release.backbone else ""
         self._show(self._release, {(str(release.number), release.base_model, backbone): 1})
-        live = {(name, entry.part.version): 1.0 for name, entry in release.adapters.items()}
+        live: dict[tuple[str, ...], float] = {
+            (name, entry.part.version): 1 for name, entry in release.adapters.items()
+        }
         self._show(self._adapter, live)
-        canaries = {
+        canaries: dict[tuple[str, ...], float] = {
             (name, canary.part.version): canary.weight
             for name, entry in release.adapters.items()
             if (canary := entry.canary) is not None

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from crma_adapters.base_model import BaseModel
+from crma_adapters.bundle import compose_bundle
 from crma_adapters.cache import CACHE_VARIABLE
 from crma_adapters.errors import IncompatibleError, IntegrityError, StoreError
 from crma_adapters.publication import Publication, publish_parts
@@ -77,11 +78,10 @@ def test_a_start_names_them_too(serving: Serving) -> None:
 
 def test_only_what_is_new_is_composed(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     composed: list[Path | None] = []
-    real = bundles.compose_bundle
 
     def compose(*, lora: Path | None, backbone: Path | None, out: Path) -> None:
         composed.append(lora)
-        real(lora=lora, backbone=backbone, out=out)
+        compose_bundle(lora=lora, backbone=backbone, out=out)
 
     monkeypatch.setattr(bundles, "compose_bundle", compose)
     before = serving.plan.bundles

@@ -70,8 +70,8 @@ class Head:
     def towards(self, token: int) -> Tensor:
         """A unit step (d,) of the residual stream after which `token` is likely."""
         wanted = self.unembedding[token] - self.unembedding.mean(dim=0)
-        step = wanted / torch.where(self.scale.abs() < 1e-3, 1e-3, self.scale)
-        return step / step.norm()
+        step: Tensor = wanted / torch.where(self.scale.abs() < 1e-3, 1e-3, self.scale)
+        return step / torch.linalg.vector_norm(step)
 
     def margin(self, token: int, direction: Tensor) -> float:
         """Logit of `token` over the next likeliest, where the residual stream is `direction` alone."""
