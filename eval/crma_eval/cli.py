@@ -17,6 +17,7 @@ from crma_eval.overhead import command as overhead
 from crma_eval.routed import command as routed
 from crma_eval.router_latency import command as router_latency
 from crma_eval.routing import command as routing
+from crma_eval.soak import command as soak
 from crma_eval.spectral import command as spectral
 from crma_eval.subdomains import command as subdomains
 from crma_eval.swaps import command as swaps
@@ -37,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     router_latency.add_command(commands)
     routing.add_command(commands)
     served.add_command(commands)
+    soak.add_command(commands)
     spectral.add_command(commands)
     subdomains.add_command(commands)
     swaps.add_command(commands)
