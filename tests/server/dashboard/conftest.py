@@ -25,6 +25,7 @@ from websockets.sync.client import ClientConnection, connect
 from crma_adapters.card import CARD_FILE, AdapterCard, CardData, CardLoss, CardTraining
 from crma_adapters.release import AdapterEntry, Canary, Part, Release
 from crma_router.policy import Evidence, Policy, RoutingDecision, decide
+from crma_server import decisions_api
 from crma_server.admin_documents import adapters_document, status_document
 from crma_server.catalog import Catalog, Trial, adapter_entry, backbone_entry
 from crma_server.dashboard_routes import dashboard_router
@@ -406,7 +407,8 @@ def _devtools(profile: Path, process: subprocess.Popen[bytes]) -> str:
 
 
 @pytest.fixture
-def stand_in(tmp_path: Path) -> Iterator[StandIn]:
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    monkeypatch.setattr(decisions_api, "_LOOK_S", 0.1)  # so that a server stops sooner
     server = StandIn(tmp_path / "store")
     server.start()
     yield server

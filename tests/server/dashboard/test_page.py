@@ -79,10 +79,10 @@ def test_traffic_is_told_apart_by_version(connected: Any, stand_in: Any) -> None
 def test_decisions_come_in_as_they_happen(connected: Any, stand_in: Any) -> None:
     assert connected.count("#decision-rows tr") == 0
     ask(stand_in, "is a fever bad?")
-    connected.wait("document.querySelectorAll('#decision-rows tr').length === 1", timeout_s=2)
+    connected.wait("document.querySelectorAll('#decision-rows tr').length === 1", timeout_s=5)
     ask(stand_in, "what a nice day", **{"x-request-id": "trace-me"})
     ask(stand_in, "anything", model="legal")
-    connected.wait("document.querySelectorAll('#decision-rows tr').length === 3", timeout_s=2)
+    connected.wait("document.querySelectorAll('#decision-rows tr').length === 3", timeout_s=5)
     latest, fallback, routed = connected.evaluate(
         "[...document.querySelectorAll('#decision-rows tr')].map(row => row.innerText)"
     )
