@@ -111,12 +111,10 @@ class Releases:
         self._seen = found if _number(found) == self.status().live else None
 
     async def follow(self, changes: AsyncIterator[None]) -> None:
-        """Look whenever `changes` says that there may be something new."""
+        """Look now, for what was published while the engine started, and whenever `changes` says so."""
+        await self._notice()
         async for _ in changes:
-            try:
-                await self.notice()
-            except Exception:  # a bug must not end the following
-                traceback.print_exc()
+            await self._notice()
 
     async def notice(self, *, again: bool = False) -> Status:
         """Serve the release the store points to, if that is another one than was tried last.
@@ -153,6 +151,12 @@ class Releases:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _notice(self) -> None:
+        try:
+            await self.notice()
+        except Exception:  # a bug must not end the following
+            traceback.print_exc()
 
     def _bundle(self, engine_model: str) -> Bundle:
         for bundle in (*self.plan.bundles, *self.plan.named):

@@ -288,6 +288,23 @@ def test_following_looks_at_every_change() -> None:
     scenario(act)
 
 
+def test_what_was_published_while_the_engine_started_is_found() -> None:
+    async def nothing() -> Any:
+        return
+        yield
+
+    async def play() -> None:
+        server = Server()
+        server.source.live = 2
+        await server.releases.start()
+        assert server.releases.status().live == 1
+        await server.releases.follow(nothing())
+        assert server.releases.status().live == 2
+        await server.releases.close()
+
+    asyncio.run(play())
+
+
 def test_a_hundred_swaps_under_eight_streams() -> None:
     served: list[str] = []
 
