@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from crma_adapters.document import LENIENT, Finite, Positive, parse_document
 from crma_adapters.errors import IncompatibleError, IntegrityError
@@ -21,6 +21,27 @@ WEIGHTS_FILE = "adapter_model.safetensors"
 # The two spellings PEFT saves and vLLM loads (vllm/lora/utils.py, parse_fine_tuned_lora_name).
 _TENSOR_NAME = re.compile(r"(?P<module>.+)\.(?:lora_(?P<side>[AB])\.weight|lora_embedding_(?P<side2>[AB]))")
 
+# PEFT and vLLM match these regular expressions against module names that come from the same hand, so one
+# must not be able to take for ever: no quantified group, at most two quantifiers.
+_QUANTIFIER = re.compile(r"[*+?{]")
+_MAX_QUANTIFIERS = 2
+_MAX_PATTERN = 256
+
+
+def _pattern(key: str) -> str:
+    try:
+        re.compile(key)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"no regular expression ({error})") from None
+    quantifiers = len(_QUANTIFIER.findall(key))
+    if len(key) > _MAX_PATTERN or quantifiers > _MAX_QUANTIFIERS or re.search(r"\)[*+?{]", key):
+        raise ValueError("too costly to match; expected a module's name or a simple pattern of names")
+    return key
+
+
+Pattern = Annotated[str, AfterValidator(_pattern)]
+PositiveNumber = Annotated[Finite, Field(gt=0)]
+
 
 @dataclass(frozen=True)
 class LoraConfig:
@@ -30,9 +51,10 @@ class LoraConfig:
 
     peft_type: Literal["LORA"]
     r: Positive
-    lora_alpha: Annotated[Finite, Field(gt=0)]
+    lora_alpha: PositiveNumber
     target_modules: tuple[str, ...] | str
-    rank_pattern: dict[str, Positive] = field(default_factory=dict)
+    rank_pattern: dict[Pattern, Positive] = field(default_factory=dict)
+    alpha_pattern: dict[Pattern, PositiveNumber] | None = None
 
     @property
     def ranks(self) -> frozenset[int]:

@@ -1,6 +1,7 @@
 """Folders as training leaves them, small enough to make hundreds of."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -138,6 +139,12 @@ class Workshop:
 
 def _numbers(seed: int, rows: int, columns: int) -> Array:
     return np.random.default_rng(seed).normal(size=(rows, columns)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def make_workshop() -> Callable[[Path], Workshop]:
+    """For stores that many tests share."""
+    return Workshop
 
 
 @pytest.fixture
