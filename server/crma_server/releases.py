@@ -2,9 +2,9 @@
 
     notice -> open, verify, compose -> load, warm up -> flip -> drain -> unload
 
-Owns: that order, what is refused and why, and when something old may go. Knows nothing of files
-(`ReleaseSource` does), of the engine's making (`Engine`) or of HTTP. All in the event loop but what reads and
-composes.
+Owns: that order, and what is refused and why. Knows nothing of files (`ReleaseSource` does), of the engine's
+making (`Engine`), of HTTP, or of when something old may go (`draining`). All in the event loop but what reads
+and composes.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from crma_adapters.release import Pointer
 from crma_router.router import Router
 from crma_router.usual import DriftWatch
 from crma_server.bundles import Bundle
-from crma_server.catalog import label_of
+from crma_server.draining import Draining
 from crma_server.engine import Engine
 from crma_server.metrics import Metrics
 from crma_server.pending_router import load_router
@@ -84,9 +84,7 @@ class Releases:
         self._refusal: Refusal | None = None
         self._loading: int | None = None
         self._changing = asyncio.Lock()
-        self._former: list[Live] = []
-        self._draining: dict[str, Bundle] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._draining = Draining(engine, selector.in_flight, metrics, lambda: self.plan)
 
     def status(self) -> Status:
         numbers = [release.number for release in self.plan.kept]
@@ -95,7 +93,7 @@ class Releases:
             live=live,
             kept=tuple(numbers if live is None else [live, *numbers]),
             loading=self._loading,
-            draining=tuple(sorted(self._draining)),
+            draining=self._draining.engine_models,
             refusal=self._refusal,
         )
 
@@ -105,7 +103,7 @@ class Releases:
         await warm_up(self._engine, self.plan.bundles[::-1], self._metrics)
         for bundle in (*self.plan.bundles, *self.plan.named):
             self._engine.register(bundle)
-        await self._count()
+        await self._draining.count()
         found = await asyncio.to_thread(self._look)
         # Otherwise something was published meanwhile, and the first look shall find it.
         self._seen = found if _number(found) == self.status().live else None
@@ -144,13 +142,11 @@ class Releases:
                 raise ConfigError(
                     f"{engine_model} is live, so it stays loaded: publish, promote or roll back first"
                 )
-            await self._unload([bundle])
+            await self._draining.unload([bundle])
 
     async def close(self) -> None:
         """Stop draining."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._draining.close()
 
     async def _notice(self) -> None:
         try:
@@ -179,14 +175,12 @@ class Releases:
         try:
             plan = await asyncio.to_thread(self._source.plan, self.plan, frozenset(self._refused))
             new += [bundle for bundle in plan.bundles if bundle not in self.plan.bundles]
-            router, _ = await asyncio.gather(
-                asyncio.to_thread(self._router, plan), warm_up(self._engine, new, self._metrics)
-            )
+            router = await self._ready(plan, new)
         except Exception as error:
             if not isinstance(error, CrmaError):
                 traceback.print_exc()  # a bug, or an engine that died; what is live goes on either way
             self._refuse(error)
-            await self._unload(new)
+            await self._draining.unload(new)
         else:
             before, seconds = self.status().live, time.perf_counter() - start_s
             self._flip(plan, router)
@@ -195,6 +189,16 @@ class Releases:
             report(f"{_name(plan)} is live after {seconds:.1f} s, {len(new)} bundles new")
         finally:
             self._loading = None
+
+    async def _ready(self, plan: ServePlan, new: Sequence[Bundle]) -> Router | None:
+        """Warm up what is new while the plan's router is made; both have ended when an error is raised."""
+        router = asyncio.create_task(asyncio.to_thread(self._router, plan))
+        try:
+            await warm_up(self._engine, new, self._metrics)
+        finally:
+            await asyncio.wait([router])
+            router.exception()  # looked at, so that the one of the two that is raised is all that is said
+        return router.result()
 
     def _router(self, plan: ServePlan) -> Router | None:
         """The plan's router: the one at work if it is the same, else one that shares its embedder."""
@@ -219,60 +223,7 @@ class Releases:
             self._metrics.set_release(plan.release)
             if plan.release.number != self._loading:  # published after the pointer was read: look once more
                 self._seen = None
-        self._former.append(before)
-        live = set(plan.bundles)
-        going = {b: None for b in former.bundles if b not in live}
-        going |= {b: None for b in former.named if b not in live and b not in plan.named}
-        task = asyncio.get_running_loop().create_task(self._drain(before, list(going)))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _drain(self, before: Live, bundles: Sequence[Bundle]) -> None:
-        """Let go of what `before` was the last to serve, once no request needs it."""
-        self._draining |= {bundle.engine_model: bundle for bundle in bundles}
-        try:
-            # Requests that are still being decided may choose anything that was live when they came.
-            for live in self._former[: self._former.index(before) + 1]:
-                await self._selector.in_flight.idle(live)
-            await asyncio.gather(*(self._let_go(bundle) for bundle in bundles))
-            await self._count()
-        finally:
-            self._former.remove(before)
-            for bundle in bundles:
-                self._draining.pop(bundle.engine_model, None)
-
-    async def _let_go(self, bundle: Bundle) -> None:
-        await self._selector.in_flight.idle(bundle.engine_model)
-        if bundle in self.plan.bundles:  # live again
-            return
-        if bundle not in self.plan.named:
-            self._engine.unregister(bundle)
-            self._forget(bundle)
-        await self._unload([bundle])
-        self._draining.pop(bundle.engine_model, None)
-
-    async def _count(self) -> None:
-        try:
-            loaded = await self._engine.loaded()
-        except Exception as error:  # the engine may be stopping; nothing hangs on this figure
-            report(f"the engine does not say what it holds: {error}")
-        else:
-            self._metrics.set_bundles(len({*self.plan.bundles, *self.plan.named}), loaded)
-
-    def _forget(self, bundle: Bundle) -> None:
-        catalog = self.plan.catalog
-        named = {target.label for target in (*catalog.targets(), *catalog.kept_targets())}
-        if (label := label_of(bundle.engine_model)) not in named:
-            self._metrics.forget_version(*label)
-
-    async def _unload(self, bundles: Sequence[Bundle]) -> None:
-        for bundle in bundles:
-            if bundle in self.plan.bundles:
-                continue
-            try:
-                await self._engine.unload(bundle)
-            except Exception as error:  # it only costs memory, and the engine's limits bound that
-                report(f"{bundle.engine_model} could not be unloaded: {error}")
+        self._draining.begin(before, former)
 
     def _refuse(self, error: Exception) -> None:
         kind = type(error).__name__

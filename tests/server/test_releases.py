@@ -325,7 +325,7 @@ def test_a_hundred_swaps_under_eight_streams() -> None:
         assert medical(101) in server.engine.memory <= set(server.engine.names)
         # Not even a count of what is gone is kept.
         assert server.selector.in_flight._counts == {}
-        assert server.releases._former == []
+        assert server.releases._draining._former == []
         served.extend(asks.versions)
 
     scenario(act)
