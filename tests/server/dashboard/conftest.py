@@ -311,7 +311,7 @@ class Page:
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 
-    def wait(self, expression: str, timeout_s: float = 10) -> Any:
+    def wait(self, expression: str, timeout_s: float = 30) -> Any:
         """Until the expression is true."""
         deadline_s = time.monotonic() + timeout_s
         while not (value := self.evaluate(expression)):
