@@ -16,7 +16,7 @@ from crma_router.embedder import DEFAULT_EMBEDDER, Embeddings
 from crma_router.features import cut_tokens
 from crma_router.word_vectors import WordVectors
 
-# One text takes 0.2 ms a token on one AVX2 core, so this many are what 5 ms allow. Beside the words, 48 are no
+# One text takes 0.2 ms a token on one AVX2 core: these are what 5 ms allow. Beside the words, 48 are no
 # better; with 16, questions that open with another domain's name lose 16 points. Figures: docs/router.md.
 BUDGET_TOKENS = 24
 

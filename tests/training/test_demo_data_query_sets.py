@@ -1,6 +1,6 @@
 """Small talk and the formats of the sets."""
 
-from crma_training.demo_data.query_sets import opening_lines, small_talk
+from crma_training.demo_data.query_sets import asked, opening_lines, small_talk
 
 
 def test_small_talk_covers_greetings_and_thanks() -> None:
@@ -13,3 +13,12 @@ def test_opening_lines_are_first_utterances_on_one_line() -> None:
     corpus = "- - Hello\n  - Hi\n- - 'It''s me'\n  - Oh\n- - A long\n    line\n  - Yes\n- - Hello\n  - Hey\n"
 
     assert opening_lines(corpus) == ["Hello", "It's me"]
+
+
+def test_own_questions_are_of_the_five_domains_and_distinct() -> None:
+    found = asked()
+    assert set(found) == {"medical", "legal", "financial", "code", "science"}
+    assert all(len(queries) >= 30 for queries in found.values())
+    texts = [query.question.casefold() for queries in found.values() for query in queries]
+    assert len(set(texts)) == len(texts)
+    assert {query.source for queries in found.values() for query in queries} == {"crma"}

@@ -6,7 +6,7 @@ Owns: which set of queries is whose. Does not know the router, nor on which side
 from collections.abc import Iterator, Mapping
 
 from crma_training.demo_data.fetch import Archives
-from crma_training.demo_data.query_sets import read_query_sets
+from crma_training.demo_data.query_sets import asked, read_query_sets
 from crma_training.demo_data.rows import Query
 from crma_training.demo_data.sides import OUT_OF_DOMAIN, DemoQueries, Labelled, RouterSizes, drawn
 from crma_training.demo_data.topics import Topics, read_topics
@@ -52,6 +52,8 @@ def read_queries(archives: Archives, sizes: RouterSizes) -> DemoQueries:
 
 
 def _labelled(sets: Mapping[str, list[Query]], topics: Topics) -> Iterator[Labelled]:
+    for domain, queries in asked().items():
+        yield from (Labelled(query, domain) for query in queries)
     for domain in topics.strong:
         for query in _of_domain(sets, topics, domain):
             yield Labelled(query, domain)

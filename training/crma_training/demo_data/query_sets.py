@@ -46,6 +46,19 @@ def small_talk() -> list[Query]:
     return [Query(said, "crma", f"small-talk:{number}", "Apache-2.0") for number, said in enumerate(lines)]
 
 
+def asked() -> dict[str, list[Query]]:
+    """What people ask of each domain: a list of our own, beside this module."""
+    found: dict[str, list[Query]] = {}
+    domain = ""
+    for line in files(__package__).joinpath("asked.txt").read_text("utf-8").splitlines():
+        if line.startswith("["):
+            domain = line.strip("[]")
+        elif line and not line.startswith("#"):
+            own = found.setdefault(domain, [])
+            own.append(Query(line, "crma", f"asked:{domain}:{len(own)}", "Apache-2.0"))
+    return found
+
+
 def _beir(jar: zipfile.ZipFile, name: str) -> list[Query]:
     lines = gzip.decompress(jar.read(_TOPICS.format(name))).decode("utf-8").splitlines()
     cells = (line.partition("\t") for line in lines)
