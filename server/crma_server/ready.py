@@ -17,14 +17,15 @@ EXAMPLES = (
 )
 
 
-def ready_message(address: str, live: Live) -> str:
+def ready_message(address: str, live: Live, *, needs_key: bool = False) -> str:
     """Several lines for the terminal; `address` is like `http://127.0.0.1:8000`."""
     question, adapter = example(live)
     body = json.dumps({"model": AUTO, "messages": [{"role": "user", "content": question}], "max_tokens": 64})
+    key = '  -H "Authorization: Bearer $YOUR_KEY" \\\n' if needs_key else ""
     return (
         f"crma ready on {address}\n\n"
         f"Try it (expect x-crma-adapter: {adapter}):\n\n"
-        f"curl -si {address}/v1/chat/completions -H 'Content-Type: application/json' \\\n"
+        f"curl -si {address}/v1/chat/completions -H 'Content-Type: application/json' \\\n{key}"
         f"  -d '{body}'\n"
     )
 

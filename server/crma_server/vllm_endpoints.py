@@ -86,6 +86,8 @@ class CrmaEndpoints:
         guard_app(app, settings, parts.drain, parts.metrics.count_limited, parts.not_ready)
         # From here on our guard asks for keys, and vLLM's, which knows one kind of them, does not (`serve`).
         app.state.args.api_key = None
+        if not app.state.args.enable_elastic_ep:
+            _remove_scaling(app)
         app.include_router(admin_router(StoreOperations(plan.origin.root, parts.served)))
         add_dashboard(app, parts.decisions, lambda: parts.drain.stopping)
 
@@ -115,6 +117,12 @@ class CrmaEndpoints:
         if engine_client.vllm_config.parallel_config._api_process_rank > 0:
             return  # one of several API servers: the first speaks for all
         state.crma_announcement = asyncio.create_task(_announce(state, args, parts.selector.live))
+
+
+def _remove_scaling(app: FastAPI) -> None:
+    """vLLM offers this route also where it cannot scale: there it would break the engine for everyone."""
+    kept = [route for route in app.router.routes if getattr(route, "path", "") != "/scale_elastic_ep"]
+    app.router.routes[:] = kept
 
 
 def _make_parts(plan: ServePlan, app: FastAPI) -> _Parts:
@@ -162,6 +170,7 @@ async def _announce(state: State, args: Namespace, live: Live) -> None:
     scheme = "https" if args.ssl_certfile else "http"
     host = f"[{args.host}]" if ":" in (args.host or "") else args.host or "0.0.0.0"
     address = f"unix:{args.uds}" if args.uds else f"{scheme}://{host}:{args.port}"
-    message = await asyncio.get_running_loop().run_in_executor(None, ready_message, address, live)
+    keyed = bool(args.crma_settings.inference_keys)
+    message = await asyncio.to_thread(ready_message, address, live, needs_key=keyed)
     report("ready")
     print(message, flush=True)

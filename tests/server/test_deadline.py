@@ -33,7 +33,7 @@ class Slow:
             if self.deaf:
                 await work
                 return
-            ear = asyncio.create_task(receive())
+            ear = asyncio.ensure_future(receive())
             await asyncio.wait({work, ear}, return_when=asyncio.FIRST_COMPLETED)
             if ear.done():
                 self.heard.append(ear.result()["type"])

@@ -45,3 +45,12 @@ def test_the_curl_can_be_pasted_into_a_shell() -> None:
     assert command[0] == "curl"
     assert "http://127.0.0.1:8000/v1/chat/completions" in command
     assert json.loads(command[command.index("-d") + 1])["model"] == "auto"
+
+
+def test_where_a_key_is_needed_the_example_has_a_place_for_it() -> None:
+    given = live("legal", router=KnowsLaw())
+    keyed, without = (
+        ready_message("http://127.0.0.1:8000", given, needs_key=needs) for needs in (True, False)
+    )
+    assert "Authorization: Bearer $YOUR_KEY" in shlex.split(keyed[keyed.index("curl") :])
+    assert "Authorization" not in without

@@ -40,7 +40,6 @@ ADMIN = {
     "POST /crma/v1/reload",
     "POST /v1/load_lora_adapter",
     "POST /v1/unload_lora_adapter",
-    "POST /scale_elastic_ep",
     "POST /is_scaling_elastic_ep",
 }
 INFERENCE = {
