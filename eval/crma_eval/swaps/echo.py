@@ -71,7 +71,8 @@ class Head:
         """A unit step (d,) of the residual stream after which `token` is likely."""
         wanted = self.unembedding[token] - self.unembedding.mean(dim=0)
         step: Tensor = wanted / torch.where(self.scale.abs() < 1e-3, 1e-3, self.scale)
-        return step / torch.linalg.vector_norm(step)
+        unit: Tensor = step / step.norm()
+        return unit
 
     def margin(self, token: int, direction: Tensor) -> float:
         """Logit of `token` over the next likeliest, where the residual stream is `direction` alone."""
