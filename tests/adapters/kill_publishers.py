@@ -1,7 +1,8 @@
 """Kills publishers at random moments; `test_store` runs it. A process of its own, for it forks.
 
-usage: kill_publishers.py STORE KILLS FOLDER FOLDER: adapter folders of domain `medical` to publish in turn.
-KILLS is how many to kill at least; it goes on until three were caught half done. Prints how many of how many.
+usage: kill_publishers.py STORE KILLS FOLDER FOLDER: adapter folders of domain `medical`. A publisher makes
+one live, tries the other as a canary, promotes it, goes back and collects, again and again. KILLS is how
+to kill at least; it goes on until three were caught half done. Prints how many of how many.
 """
 
 import itertools
@@ -10,9 +11,11 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from crma_adapters.collection import collect
 from crma_adapters.release import Release
 from crma_adapters.store import Store
 from crma_adapters.verify import verify_release
@@ -31,19 +34,38 @@ def publish(store: Store, folder: Path) -> Release:
         )
 
 
+def changes(root: Path, folders: list[Path]) -> list[Callable[[], object]]:
+    """Every way to change a store, in an order in which each can follow the one before it."""
+    store, (one, two) = Store(root), folders
+
+    def try_two() -> None:
+        store.set_canary("medical", store.add_adapter("medical", two).version, weight=0.5)
+
+    return [
+        lambda: publish(store, one),
+        try_two,
+        lambda: store.drop_canary("medical"),
+        try_two,
+        lambda: store.promote("medical"),
+        lambda: store.rollback(store.live().number - 1),
+        lambda: collect(store, keep=2),
+    ]
+
+
 def kill_a_publisher(root: Path, folders: list[Path], after_s: float) -> None:
     """Fork a publisher that never stops, and SIGKILL it some time after its first release."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
-        for folder in itertools.cycle(folders):
-            publish(Store(root), folder)
+        for change in itertools.cycle(changes(root, folders)):
+            change()
             os.write(write, b"x")
     os.close(write)
     os.read(read, 1)
     time.sleep(after_s)
     os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status), "the publisher failed before it was killed"
     os.close(read)
 
 
@@ -51,12 +73,13 @@ def main(root: Path, least: int, folders: list[Path]) -> None:
     chance = random.Random(0)
     publish(Store(root), folders[0])  # the first is slower: it makes the checkers of documents
     started = time.monotonic()
-    publish(Store(root), folders[1])
-    one_publication_s = time.monotonic() - started
+    for change in changes(root, folders):
+        change()
+    round_s = time.monotonic() - started
     kills = half_done = 0
     while kills < least or half_done < 3:
         before = Store(root).live()
-        kill_a_publisher(root, folders, chance.uniform(0, 2 * one_publication_s))
+        kill_a_publisher(root, folders, chance.uniform(0, round_s))
         kills += 1
         half_done += any(root.glob(".tmp-*"))
         store = Store(root)

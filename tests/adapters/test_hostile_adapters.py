@@ -452,9 +452,11 @@ def test_refused(name: str, seed: int, served: Store, workshop: "Workshop", tmp_
     assert live.backbone is not None
     folder = workshop.adapter(seed=99, backbone=live.backbone.version)
     kind.spoil(folder, random.Random(f"{name} {seed}"))
-    refusals = [lambda: publish_parts(served, Publication(adapters={"medical": folder}))]
+    refusals: list[Callable[[], object]] = [
+        lambda: publish_parts(served, Publication(adapters={"medical": folder}))
+    ]
     if kind.plain:
-        refusals.append(lambda: verify_plain(folder))  # type: ignore[arg-type, return-value]
+        refusals.append(lambda: verify_plain(folder))
     for refused in refusals:
         with pytest.raises(kind.error, match=kind.told) as caught:
             refused()

@@ -402,7 +402,7 @@ class TestKilled:
         folders = [str(other_medical(store, workshop, seed)) for seed in (2, 3)]
         script = Path(__file__).parent / "kill_publishers.py"
         done = subprocess.run(
-            [sys.executable, str(script), str(store.root), "15", *folders],
+            [sys.executable, str(script), str(store.root), "50", *folders],
             capture_output=True,
             text=True,
             timeout=300,

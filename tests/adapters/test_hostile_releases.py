@@ -1,0 +1,370 @@
+"""Stores made to harm: release documents that lie though their digests agree, and parts that are not theirs.
+
+Each kind is made several times with other numbers in a copy of a sound store. What a server does with it
+(read the live release, verify it) must end in an error that names the harm; `rollback` must not publish it.
+"""
+
+import json
+import os
+import pickle
+import random
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from crma_adapters.document import MAX_DOCUMENT_BYTES
+from crma_adapters.errors import IncompatibleError, IntegrityError, StoreError
+from crma_adapters.release import Pointer, Release
+from crma_adapters.store import Store
+from crma_adapters.verify import verify_release
+
+if TYPE_CHECKING:
+    from tests.adapters.conftest import Workshop
+
+Chance = random.Random
+Document = dict[str, Any]
+Spoil = Callable[[Path, Chance], object]
+OUT = [
+    "../../../../etc",
+    "/etc/passwd",
+    "..",
+    "",
+    ".",
+    "a" * 11,
+    "A" * 12,
+    "a" * 13,
+    "0" * 11 + "\n",
+    12,
+    None,
+]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A way to harm: what is done to the store's folder, and what refuses it."""
+
+    spoil: Spoil
+    error: type[StoreError]
+    told: str
+    times: int = 4
+
+
+def document(change: Callable[[Document, Chance], object]) -> Spoil:
+    """The release document changed, and the pointer made to agree: as somebody would who can write there."""
+
+    def spoil(root: Path, chance: Chance) -> None:
+        path = root / "releases" / "0001.json"
+        found = json.loads(path.read_bytes())
+        change(found, chance)
+        put_document(root, json.dumps(found).encode())
+
+    return spoil
+
+
+def raw(make: Callable[[Chance, bytes], bytes]) -> Spoil:
+    """Other bytes for the release document, the pointer made to agree."""
+    return lambda root, chance: put_document(
+        root, make(chance, (root / "releases" / "0001.json").read_bytes())
+    )
+
+
+def put_document(root: Path, data: bytes) -> None:
+    (root / "releases" / "0001.json").write_bytes(data)
+    (root / "release.json").write_bytes(Pointer(1, sha256(data).hexdigest()).to_json())
+
+
+def pointer(make: Callable[[Chance, bytes], bytes]) -> Spoil:
+    def spoil(root: Path, chance: Chance) -> None:
+        path = root / "release.json"
+        path.write_bytes(make(chance, path.read_bytes()))
+
+    return spoil
+
+
+def at(*steps: str) -> Callable[[Document], Document]:
+    def find(found: Document) -> Document:
+        for step in steps:
+            found = found[step]
+        return found
+
+    return find
+
+
+ENTRY, PART = at("adapters", "medical"), at("adapters", "medical", "part")
+
+
+def put(find: Callable[[Document], Document], **choices: list[Any]) -> Spoil:
+    def change(found: Document, chance: Chance) -> None:
+        find(found).update({key: chance.choice(values) for key, values in choices.items()})
+
+    return document(change)
+
+
+def canary(**choices: list[Any]) -> Spoil:
+    """A canary in the document, sound but for the given keys."""
+
+    def change(found: Document, chance: Chance) -> None:
+        entry = ENTRY(found)
+        sound: Document = {"part": at("adapters", "legal", "part")(found), "trained_on_backbone": None}
+        sound |= {"drift": 0.1, "weight": 0.1}
+        entry["canary"] = sound | {key: chance.choice(values) for key, values in choices.items()}
+
+    return document(change)
+
+
+def rename_file(found: Document, chance: Chance) -> None:
+    names = [
+        "../adapter.json",
+        "/etc/passwd",
+        "adapter_model.bin",
+        "adapter.pkl",
+        "Adapter.json",
+        "a/b.json",
+        "",
+    ]
+    files = PART(found)["files"]
+    files[chance.choice(names)] = files.pop("adapter.json")
+
+
+def rename_domain(found: Document, chance: Chance) -> None:
+    names = [
+        "../medical",
+        "/medical",
+        "",
+        ".",
+        "base",
+        "auto",
+        "releases",
+        "router",
+        "m" * 64,
+        "médical",
+        "a\0",
+    ]
+    found["adapters"][chance.choice(names)] = found["adapters"].pop("medical")
+
+
+def swap_digests(found: Document, _: Chance) -> None:
+    files = PART(found)["files"]
+    one, two = sorted(files)[:2]
+    files[one], files[two] = files[two], files[one]
+
+
+def swap_parts(found: Document, _: Chance) -> None:
+    medical, legal = found["adapters"]["medical"], found["adapters"]["legal"]
+    medical["part"], legal["part"] = legal["part"], medical["part"]
+
+
+def any_part(root: Path, chance: Chance) -> Path:
+    """A file of a part of the live release."""
+    release = Release.from_json((root / "releases" / "0001.json").read_bytes())
+    place, part = chance.choice(list(release.parts()))
+    return root / place / part.version / chance.choice(sorted(part.files))
+
+
+def file(harm: Callable[[Path, Chance], object]) -> Spoil:
+    return lambda root, chance: harm(any_part(root, chance), chance)
+
+
+def ledger(harm: Callable[[Path, Chance], object]) -> Spoil:
+    return lambda root, chance: harm(root / chance.choice(["release.json", "releases/0001.json"]), chance)
+
+
+def flip(path: Path, chance: Chance) -> None:
+    data = bytearray(path.read_bytes())
+    data[chance.randrange(len(data))] ^= chance.randrange(1, 256)
+    path.write_bytes(data)
+
+
+def link(path: Path, _: Chance) -> None:
+    outside = path.parents[2] / "outside"
+    shutil.move(path, outside)
+    path.symlink_to(outside)
+
+
+def link_place(root: Path, chance: Chance) -> None:
+    place = root / chance.choice(["medical", "legal", "backbone", "router", "releases"])
+    place = chance.choice([place, next(place.iterdir())])
+    outside = root.parent / "outside"
+    shutil.move(place, outside)
+    place.symlink_to(outside)
+
+
+def fifo(path: Path, _: Chance) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def beside(path: Path, chance: Chance) -> None:
+    name = chance.choice(
+        ["x.pkl", "x.bin", "config.json", "adapter.py", ".hidden", "adapter_model.safetensors.bak"]
+    )
+    (path.parent / name).write_bytes(pickle.dumps([]))
+
+
+def twice(chance: Chance, sound: bytes) -> bytes:
+    key = chance.choice(list(json.loads(sound)))
+    return sound.strip()[:-1] + f', "{key}": 1}}'.encode()
+
+
+def junk(chance: Chance, sound: bytes) -> bytes:
+    return chance.choice(
+        [
+            b"",
+            sound[: chance.randrange(1, len(sound) - 2)],
+            b"[" * 100_000,
+            b" " * (MAX_DOCUMENT_BYTES + 1),
+            b"\xff\xfe" + sound,
+            pickle.dumps(sound),
+            b"null",
+            b"[]",
+            chance.randbytes(200),
+        ]
+    )
+
+
+KINDS: dict[str, Kind] = {
+    "version that leads out": Kind(put(PART, version=OUT), IntegrityError, "part.version", 8),
+    "backbone that leads out": Kind(put(at("backbone"), version=OUT), IntegrityError, "backbone.version", 6),
+    "router that leads out": Kind(put(at("router"), version=OUT), IntegrityError, "router.version", 6),
+    "origin that leads out": Kind(
+        put(ENTRY, trained_on_backbone=OUT[:-1]), IntegrityError, "trained_on_backbone", 6
+    ),
+    "file that leads out": Kind(document(rename_file), IntegrityError, "part.files", 8),
+    "domain that leads out": Kind(document(rename_domain), IntegrityError, "adapters", 10),
+    "version that is not there": Kind(put(PART, version=["0" * 12, "f" * 12]), StoreError, "is missing"),
+    "digests of other files": Kind(document(swap_digests), IntegrityError, "sha256 is", 1),
+    "another domain's part": Kind(document(swap_parts), StoreError, "is missing", 1),
+    "digest that is none": Kind(
+        document(
+            lambda d, c: PART(d)["files"].update({"adapter.json": c.choice(["", "a" * 63, "G" * 64, 1])})
+        ),
+        IntegrityError,
+        "part.files.adapter.json",
+    ),
+    "a file left out": Kind(
+        document(lambda d, c: PART(d)["files"].pop(c.choice(sorted(PART(d)["files"])))),
+        IntegrityError,
+        "release names .* expected",
+    ),
+    "surplus keys": Kind(
+        document(lambda d, c: c.choice([d, ENTRY(d), PART(d)]).update(command="rm")),
+        IntegrityError,
+        "command",
+    ),
+    "number": Kind(
+        put(at(), number=[0, -1, 2, 10**9, "1", 1.5, True, None]), IntegrityError, "number|is release", 8
+    ),
+    "format": Kind(put(at(), format=[0, 2, "1", None, [1]]), IncompatibleError, "format .* expected 1"),
+    "base of another model": Kind(
+        put(at(), base_fingerprint=["cd" * 32, "", "../.."]),
+        IncompatibleError,
+        "the release is for|base_fing",
+    ),
+    "no backbone": Kind(put(at(), backbone=[None]), IncompatibleError, "the release has None", 1),
+    "another origin": Kind(
+        put(ENTRY, trained_on_backbone=["0" * 12, None]), IntegrityError, "the release says"
+    ),
+    "drift": Kind(put(ENTRY, drift=["0.1", [], {}, True]), IntegrityError, "drift"),
+    "no adapters for the router": Kind(
+        document(lambda d, c: d["adapters"].pop(c.choice(["legal", "medical"]))),
+        IncompatibleError,
+        "routes to",
+    ),
+    "keys left out": Kind(
+        document(lambda d, c: d.pop(c.choice(["number", "created", "base_model", "backbone", "adapters"]))),
+        IntegrityError,
+        "Field required",
+        6,
+    ),
+    "canary that leads out": Kind(
+        canary(part=[{"version": v, "files": {}} for v in OUT]), IntegrityError, "canary.part.version", 8
+    ),
+    "canary of no share": Kind(
+        canary(weight=[0, 1, -1, 2, "0.1", None, True]), IntegrityError, "canary.weight", 6
+    ),
+    "canary that is not there": Kind(canary(), StoreError, "is missing", 1),
+    "canary that is live": Kind(
+        document(lambda d, _: ENTRY(d).update(canary=ENTRY(d) | {"weight": 0.5})),
+        IntegrityError,
+        "the canary of medical is its live version",
+        1,
+    ),
+    "canary with more": Kind(canary(path=["/etc"]), IntegrityError, "canary.path", 1),
+    "key twice": Kind(raw(twice), IntegrityError, "stands twice"),
+    "junk for a document": Kind(raw(junk), IntegrityError, "0001.json: ", 12),
+    "junk for the pointer": Kind(pointer(junk), IntegrityError, "release.json: ", 12),
+    "pointer to nowhere": Kind(
+        pointer(lambda c, _: Pointer(c.randrange(2, 10**6), "0" * 64).to_json()), StoreError, "is missing"
+    ),
+    "pointer that leads out": Kind(
+        pointer(
+            lambda c, s: json.dumps(
+                json.loads(s) | {"release": c.choice(["../x", 0, -1, 1.5, None])}
+            ).encode()
+        ),
+        IntegrityError,
+        "release.json: release: ",
+    ),
+    "pointer of another digest": Kind(
+        pointer(lambda c, _: Pointer(1, c.randbytes(32).hex()).to_json()), IntegrityError, "sha256 is"
+    ),
+    "pointer of another format": Kind(
+        pointer(lambda c, s: json.dumps(json.loads(s) | {"format": c.choice([0, 2, "1", None])}).encode()),
+        IncompatibleError,
+        "expected 1",
+    ),
+    "changed byte": Kind(file(flip), IntegrityError, "sha256 is .* the release says", 12),
+    "truncated file": Kind(
+        file(lambda path, c: os.truncate(path, c.randrange(path.stat().st_size))),
+        IntegrityError,
+        "sha256 is",
+        8,
+    ),
+    "missing file": Kind(file(lambda path, _: path.unlink()), StoreError, "is missing"),
+    "missing folder": Kind(file(lambda path, _: shutil.rmtree(path.parent)), StoreError, "is missing"),
+    "linked file": Kind(file(link), IntegrityError, "is a symlink", 6),
+    "linked folder": Kind(link_place, IntegrityError, "is a symlink", 8),
+    "linked ledger": Kind(
+        lambda root, c: link(root / "releases" / "0001.json", c), IntegrityError, "is a symlink", 1
+    ),
+    "FIFO for a part": Kind(file(fifo), IntegrityError, "is not a regular file"),
+    "FIFO for a document": Kind(ledger(fifo), IntegrityError, "is not a regular file"),
+    "files beside": Kind(
+        file(beside), IntegrityError, "is a pickle by its name|has no place in a published", 8
+    ),
+}
+CASES = [(name, seed) for name, kind in KINDS.items() for seed in range(kind.times)]
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory, make_workshop: Callable[[Path], "Workshop"]) -> Store:
+    return make_workshop(tmp_path_factory.mktemp("sound")).store()
+
+
+def test_there_are_enough() -> None:
+    assert len(CASES) >= 200 and len(KINDS) >= 40
+
+
+@pytest.mark.parametrize(("name", "seed"), CASES)
+def test_refused(name: str, seed: int, sound: Store, tmp_path: Path) -> None:
+    kind, store = KINDS[name], Store(tmp_path / "store")
+    shutil.copytree(sound.root, store.root)
+    kind.spoil(store.root, random.Random(f"{name} {seed}"))
+    with pytest.raises(kind.error, match=kind.told) as caught:
+        verify_release(store, store.live())
+    assert type(caught.value) is kind.error
+    assert len(str(caught.value)) < 1000, "an attacker's text is not to fill the log"
+    try:
+        assert store.rollback(1).same_content(sound.live()), "only a pointer is mended by going back"
+        verify_release(store, store.live())
+    except StoreError:
+        assert len(list(store.root.glob("releases/*"))) <= 1
+
+
+def test_what_it_is_made_of_is_sound(sound: Store) -> None:
+    verify_release(sound, sound.live(), max_rank=4)
