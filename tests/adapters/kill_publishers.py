@@ -2,7 +2,7 @@
 
 usage: kill_publishers.py STORE KILLS FOLDER FOLDER: adapter folders of domain `medical`. A publisher makes
 one live, tries the other as a canary, promotes it, goes back and collects, again and again. KILLS is how
-to kill at least; it goes on until three were caught half done. Prints how many of how many.
+many to kill at least; it goes on until three were caught half done. Prints how many of how many.
 """
 
 import itertools
@@ -24,7 +24,7 @@ from crma_adapters.verify import verify_release
 def publish(store: Store, folder: Path) -> Release:
     with store.publishing():
         live = store.live()
-        entry = replace(live.adapters["medical"], part=store.add_adapter("medical", folder))
+        entry = replace(live.adapters["medical"], part=store.add_adapter("medical", folder), canary=None)
         return store.publish(
             base_model=live.base_model,
             base_fingerprint=live.base_fingerprint,
