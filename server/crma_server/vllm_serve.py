@@ -60,6 +60,8 @@ def parse_flags(argv: list[str], needs: Needs) -> Namespace:
     args: Namespace = parser.parse_args(["--model", str(needs.base.path), *argv])
     if args.model_tag is not None:
         raise ConfigError(f"unexpected argument {args.model_tag!r}: pass the base model as --model")
+    if args.max_cpu_loras is None:
+        args.max_cpu_loras = max(args.max_loras, _resident(needs))
     _check(args, needs)
     args.hf_overrides = _overrides(args.hf_overrides, needs)
     configure_logging_from_args(args)
@@ -96,14 +98,11 @@ def _defaults(needs: Needs) -> dict[str, Any]:
     # The backbone alone too; and while a release replaces another, the old version beside the new one that is
     # warmed up, which would otherwise wait for the old one's answers to end.
     slots = min(needs.adapters + 1 + 2, MAX_SLOTS)
-    # Each adapter with and without CRMA, and the backbone alone; twice, for the old release and the new one.
-    resident = min(2 * (2 * needs.adapters + 1), MAX_RESIDENT)
     defaults: dict[str, Any] = {
         "host": "127.0.0.1",
         "served_model_name": [needs.base.name],
         "enable_lora": True,
         "max_loras": slots,
-        "max_cpu_loras": max(slots, resident),
         "max_lora_rank": next(rank for rank in LORA_RANKS if rank >= needs.rank),
         "uvicorn_log_level": "warning",
         "shutdown_timeout": SHUTDOWN_TIMEOUT_S,
@@ -115,6 +114,11 @@ def _defaults(needs: Needs) -> dict[str, Any]:
         if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
             defaults["kv_cache_memory_bytes"] = CPU_KV_CACHE_BYTES
     return defaults
+
+
+def _resident(needs: Needs) -> int:
+    """Each adapter with and without CRMA, and the backbone alone; twice, for the old release and the new one."""
+    return min(2 * (2 * needs.adapters + 1), MAX_RESIDENT)
 
 
 def _cpu_dtype() -> str:

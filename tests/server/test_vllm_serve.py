@@ -29,3 +29,9 @@ def test_flags_fit_the_store_and_the_base_model(needs: Needs) -> None:
     assert (args.host, args.port, args.max_loras, args.max_lora_rank) == ("127.0.0.1", 8123, 8, 8)
     assert args.hf_overrides["architectures"] == ["CrmaLlamaForCausalLM"]
     assert Path(args.model) == needs.base.path
+
+
+def test_more_slots_than_the_store_needs_bring_as_many_adapters_in_memory(needs: Needs) -> None:
+    assert parse_flags([], needs).max_cpu_loras == 22
+    assert parse_flags(["--max-loras", "32"], needs).max_cpu_loras == 32
+    assert parse_flags(["--max-cpu-loras", "9"], needs).max_cpu_loras == 9
