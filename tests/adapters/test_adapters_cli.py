@@ -227,7 +227,7 @@ def test_a_refused_canary_changes_nothing(store: Store, workshop: "Workshop", ca
         ("medical", "medical has no canary in release 1; domains with one: none"),
         ("medical@000000000000", "medical@000000000000: not in the store"),
         (f"medical@{version_of(store, 'medical')}", "is live already"),
-        ("medical=/nowhere", "/nowhere: is missing"),
+        (f"medical={workshop.root / 'absent'}", "absent: is missing"),
     ]:
         assert run(store, "canary", wanted, "--weight", "0.1") == 2
         assert told in capsys.readouterr().err

@@ -166,7 +166,7 @@ def link(path: Path, chance: Chance) -> None:
     outside = path.parent.parent / "outside"
     shutil.copy(path, outside)
     path.unlink()
-    path.symlink_to(chance.choice(["/etc/passwd", "/dev/zero", "/nowhere", "..", str(outside), path.name]))
+    path.symlink_to(chance.choice(["/etc/passwd", "/dev/zero", "absent", "..", str(outside), path.name]))
 
 
 def fifo(path: Path, _: Chance) -> None:
