@@ -14,7 +14,7 @@ from crma_server.catalog import Catalog, Trial, adapter_entry
 from crma_server.plan import Origin, ServePlan
 
 BASE = {1: -0.5, 2: -1.5, 3: -3.0}
-ORIGIN = Origin(Path("/nowhere/store"), BaseModel("tiny", Path("/nowhere/tiny"), "f" * 64), (), 3)
+ORIGIN = Origin(Path("/dev/null/store"), BaseModel("tiny", Path("/dev/null/tiny"), "f" * 64), (), 3)
 
 
 def version(number: int) -> str:
