@@ -117,7 +117,7 @@ def _defaults(needs: Needs) -> dict[str, Any]:
 
 
 def _resident(needs: Needs) -> int:
-    """Each adapter with and without CRMA, and the backbone alone; twice, for the old release and the new one."""
+    """Each adapter with and without CRMA, and the backbone alone; twice, for the old and the new release."""
     return min(2 * (2 * needs.adapters + 1), MAX_RESIDENT)
 
 
