@@ -5,7 +5,7 @@ Owns: hypothesis strategies by schema. Knows nothing of requests.
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from hypothesis import strategies as st
 
@@ -69,9 +69,7 @@ def _of_type(
     if kind == "string":
         return _text
     if kind == "integer":
-        return st.integers(_bound(schema, "minimum", -2), _bound(schema, "maximum", 50)) | st.sampled_from(
-            _HUGE
-        )
+        return st.integers(*_bounds(schema)) | st.sampled_from(_HUGE)
     if kind == "number":
         return st.floats(-2, 4) | st.sampled_from([0, 1, math.nan, math.inf, 1e308])
     if kind == "boolean":
@@ -109,9 +107,15 @@ def _object(
     return build()
 
 
-def _bound(schema: Schema, name: str, default: int) -> int:
-    """A bound near the schema's own, one beyond it."""
-    given = schema.get(name)
-    if not isinstance(given, int | float) or not math.isfinite(given):
-        return default
-    return int(given) - 1 if name == "minimum" else min(int(given), 1000) + 1
+def _bounds(schema: Schema) -> tuple[int, int]:
+    """Around what the schema allows, one beyond it at each end; not far up, since some numbers are sizes."""
+    least, most = schema.get("minimum"), schema.get("maximum")
+    low = int(least) - 1 if _is_finite(least) else None
+    high = int(most) + 1 if _is_finite(most) else None
+    if low is None:
+        low = -2 if high is None else min(-2, high)
+    return low, max(low, min(low + 1000, 50 + max(low, 0) if high is None else high))
+
+
+def _is_finite(value: Any) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and math.isfinite(value)
