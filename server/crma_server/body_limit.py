@@ -8,7 +8,7 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from crma_server.body_text import has_broken_text
+from crma_server.body_text import DEEPEST, has_broken_text, is_too_deep
 from crma_server.replies import send_error
 
 # A sender that is silent this long is gone, or holds a place on purpose.
@@ -48,6 +48,9 @@ class BodyLimit:
                 return await self._too_large(send)
             more = message.get("more_body", False)
         body = b"".join(chunks)
+        if is_too_deep(body):
+            text = f"the body is nested too deeply, more than {DEEPEST} levels: flatten it"
+            return await send_error(send, 400, "BadRequestError", text)
         if has_broken_text(body):
             text = "the body holds half a surrogate pair, which is no text: send whole characters"
             return await send_error(send, 400, "BadRequestError", text)

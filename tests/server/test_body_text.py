@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crma_server.body_text import has_broken_text
+from crma_server.body_text import DEEPEST, has_broken_text, is_too_deep
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,20 @@ def test_it_agrees_where_there_are_many_halves(characters: list[str]) -> None:
     as_python_reads_it = json.loads(json.dumps(value))
     expected = any("\ud800" <= character <= "\udfff" for character in as_python_reads_it)
     assert has_broken_text(json.dumps(value).encode("ascii")) is expected
+
+
+@pytest.mark.parametrize(
+    ("body", "deep"),
+    [
+        (b"[" * DEEPEST + b"]" * DEEPEST, False),
+        (b"[" * (DEEPEST + 1) + b"]" * (DEEPEST + 1), True),
+        (b"[" * 100_000, True),
+        (b'{"a":' * (DEEPEST + 1), True),
+        (json.dumps(["[{" * 1000]).encode(), False),
+        (json.dumps(['\\"[[[' * 1000]).encode(), False),
+        (json.dumps([[]] * 1000).encode(), False),
+        (b'"' + b"[" * 1000, False),
+    ],
+)
+def test_nesting(body: bytes, deep: bool) -> None:
+    assert is_too_deep(body) is deep

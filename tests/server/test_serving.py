@@ -129,6 +129,28 @@ def test_debug_shows_all_scores(chat: Callable[..., Asked]) -> None:
     assert set(asked.reply.crma["scores"]) == {"medical", "legal"}
 
 
+def test_a_conversation_stays_with_its_domain_by_its_session_and_changes_with_its_topic(
+    chat: Callable[..., Asked],
+) -> None:
+    mine = {"extra_headers": {"x-session-id": "one"}}
+    assert chat("auto", FEVER, **mine).path == "routed"
+    follow_up = chat("auto", "and the dosage?", **mine)
+    assert (follow_up.adapter, follow_up.path) == ("medical", "sticky")
+    assert chat("auto", EVICTION, **mine).adapter == "legal"
+    stranger = chat("auto", "go on", extra_headers={"x-session-id": "two"})
+    assert stranger.path == "fallback"
+
+
+def test_a_conversation_is_known_by_its_history(client: openai.OpenAI) -> None:
+    turns: Any = [
+        {"role": "user", "content": EVICTION},
+        {"role": "assistant", "content": "Only with a court order."},
+        {"role": "user", "content": "go on"},
+    ]
+    reply: Any = client.chat.completions.create(model="auto", messages=turns, max_tokens=8)
+    assert (reply.crma["adapter"], reply.crma["path"]) == ("legal", "sticky")
+
+
 def test_an_unknown_model_is_a_404(chat: Callable[..., Asked]) -> None:
     with pytest.raises(openai.NotFoundError, match="expected one of auto, smollm2-135m-instruct"):
         chat("surgeon", FEVER)

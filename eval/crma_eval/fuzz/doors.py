@@ -15,7 +15,13 @@ PUBLIC = frozenset({"/health", "/ready", "/ping", "/crma", "/crma/static/{name}"
 _ADMIN_PREFIX = "/crma/v1/"
 # Beside that prefix: vLLM's own routes that change the server for everyone.
 _ADMIN = frozenset(
-    {"/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/scale_elastic_ep", "/is_scaling_elastic_ep"}
+    {
+        "/v1/load_lora_adapter",
+        "/v1/unload_lora_adapter",
+        "/scale_elastic_ep",
+        "/is_scaling_elastic_ep",
+        "/collective_rpc",
+    }
 )
 _EITHER = frozenset({"/metrics", "/metrics/"})
 # Routes a server has but does not list.
