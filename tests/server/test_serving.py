@@ -135,7 +135,9 @@ def test_a_conversation_stays_with_its_domain_by_its_session_and_changes_with_it
     mine = {"extra_headers": {"x-session-id": "one"}}
     assert chat("auto", FEVER, **mine).path == "routed"
     follow_up = chat("auto", "and the dosage?", **mine)
-    assert (follow_up.adapter, follow_up.path) == ("medical", "sticky")
+    assert follow_up.adapter == "medical"  # carried or sure of itself: both are right of a dosage
+    carried = chat("auto", "go on", **mine)
+    assert (carried.adapter, carried.path) == ("medical", "sticky")
     assert chat("auto", EVICTION, **mine).adapter == "legal"
     stranger = chat("auto", "go on", extra_headers={"x-session-id": "two"})
     assert stranger.path == "fallback"
@@ -214,7 +216,7 @@ def test_adapters_cannot_be_loaded_from_outside(server: Any, small_store: Path) 
     )
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request)
-    assert caught.value.code == 404
+    assert caught.value.code == 401  # an operator's, and nobody has that key here
 
 
 def test_the_start_said_what_it_did(server: Any) -> None:
@@ -223,7 +225,7 @@ def test_the_start_said_what_it_did(server: Any) -> None:
         "checking the store",
         "release 1",
         "starting the engine",
-        "loading adapter 1 of 6",
+        "loading 6 adapters",
         "curl -si",
     ):
         assert step in output
