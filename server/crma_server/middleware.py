@@ -48,6 +48,10 @@ ENDPOINTS = {
     "/v1/messages/count_tokens": Kind.TOKENS,
 }
 
+# vLLM's /invocations puts this header's value in the place of the body's `model`, behind the routing here
+# (model_hosting_container_standards.sagemaker.inject_adapter_id). The body alone names the model.
+ADAPTER_HEADER = b"x-amzn-sagemaker-adapter-identifier"
+
 
 class RoutingMiddleware:
     """Chooses what answers each request by its `model`, and has the reply say so."""
@@ -61,6 +65,7 @@ class RoutingMiddleware:
         kind = _kind(scope)
         if kind is None:
             return await self._app(scope, receive, send)
+        scope = _without(scope, ADAPTER_HEADER)
         try:
             body = await _read_body(receive, self._max_body_bytes)
         except _BodyTooLargeError:
@@ -178,9 +183,9 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 def _with_length(scope: Scope, length: int) -> Scope:
-    kept = [
-        (name, value)
-        for name, value in scope["headers"]
-        if name not in (b"content-length", b"transfer-encoding")
-    ]
-    return {**scope, "headers": [*kept, (b"content-length", b"%d" % length)]}
+    kept = _without(scope, b"content-length", b"transfer-encoding")
+    return {**kept, "headers": [*kept["headers"], (b"content-length", b"%d" % length)]}
+
+
+def _without(scope: Scope, *names: bytes) -> Scope:
+    return {**scope, "headers": [header for header in scope["headers"] if header[0].lower() not in names]}

@@ -308,6 +308,17 @@ def test_every_api_is_routed(ask: Ask, path: str, body: dict[str, Any]) -> None:
     assert application.model.startswith("medical@")
 
 
+@pytest.mark.parametrize("body", [{"model": "auto", "prompt": "a fever"}, {"model": 5, "prompt": "a fever"}])
+@pytest.mark.parametrize(
+    "header", ["X-Amzn-SageMaker-Adapter-Identifier", "x-amzn-sagemaker-adapter-identifier"]
+)
+def test_no_header_names_another_model_behind_the_routing(ask: Ask, body: Any, header: str) -> None:
+    application = Application()
+    ask(application, body, path="/invocations", headers={header: "legal@000000000000", "x-other": "1"})
+    names = {name.lower() for name, _ in application.scope["headers"]}
+    assert names == {b"content-length", b"x-other"}
+
+
 @pytest.mark.parametrize("path", ["/tokenize", "/detokenize", "/v1/messages/count_tokens"])
 def test_tokens_need_no_routing(ask: Ask, path: str) -> None:
     application = Application()
