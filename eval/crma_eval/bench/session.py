@@ -1,0 +1,127 @@
+"""The run: servers are started once and wait; then every system has its turn, repeat after repeat.
+
+Owns: who is started, whose turn it is, what is measured around a turn. Knows nothing of judging.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from crma_adapters.base_model import BaseModel
+from crma_eval.bench.client import Timings
+from crma_eval.bench.residency import Residency
+from crma_eval.bench.servers import Commands, Server, Spec, serving
+from crma_eval.bench.turn import Found, Journal, Turn
+from crma_eval.bench.usage import usage_of
+
+
+class Client(Protocol):
+    """What sends the requests of a turn."""
+
+    def run(self, url: str, turn: Turn) -> Timings: ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be measured: `repeats` of turns; `warm_ups`, whose figures do not count, come first.
+
+    `follow`: for a server whose adapters do not all fit into memory, how many do.
+    """
+
+    specs: Mapping[str, Spec]
+    repeats: tuple[tuple[Turn, ...], ...]
+    warm_ups: tuple[Turn, ...]
+    follow: Mapping[str, int] = field(default_factory=dict)
+    minutes: float = float("inf")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was found, and how long each server took until it answered, in s (of those started)."""
+
+    found: tuple[Found, ...]
+    ready_s: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where a run takes place. `started` hears of each server, `measured` of each turn."""
+
+    base: BaseModel
+    logs: Path
+    journal: Journal
+    commands: Commands
+    started: Callable[[str], None] = lambda _: None
+    measured: Callable[[Turn], None] = lambda _: None
+
+
+def run_job(job: Job, client: Client, stage: Stage) -> Outcome:
+    """Measure what is not in the journal yet. A repeat that would probably end too late is not begun.
+
+    Raises:
+        ConfigError: a server did not start, or not every request was answered.
+    """
+    deadline_s = time.monotonic() + 60 * job.minutes
+    missing = [turn for repeat in job.repeats for turn in repeat if stage.journal.read(turn) is None]
+    found: list[Found] = []
+    with contextlib.ExitStack() as stack:
+        servers = _start({turn.server for turn in missing}, job, stage, stack)
+        bench = _Bench(client, servers, {name: Residency(size) for name, size in job.follow.items()})
+        for turn in job.warm_ups:
+            if turn.server in servers:
+                bench.measure(turn)
+        longest_s = 0.0
+        for number, repeat in enumerate(job.repeats):
+            start_s = time.monotonic()
+            if number and missing and start_s + longest_s > deadline_s:
+                break
+            found += [_turn(turn, bench, stage) for turn in repeat]
+            longest_s = max(longest_s, time.monotonic() - start_s)
+    return Outcome(tuple(found), {server.name: server.ready_s for server in servers.values()})
+
+
+class _Bench:
+    """One turn after another, with the servers' own figures around each."""
+
+    def __init__(
+        self, client: Client, servers: Mapping[str, Server], followed: Mapping[str, Residency]
+    ) -> None:
+        self._client, self._servers, self._followed = client, servers, followed
+
+    def measure(self, turn: Turn) -> Found:
+        server = self._servers[turn.server]
+        followed = self._followed.get(turn.server)
+        resident = followed.ask(turn.models) if followed else None
+        before = usage_of(server.pid)
+        timings = self._client.run(server.url, turn)
+        after = usage_of(server.pid)
+        return Found(
+            turn.repeat, turn.system, turn.concurrency, timings.duration_s, timings.output_tokens,
+            timings.ttft_s, timings.itl_s, after.cpu_s - before.cpu_s, after.peak_bytes, resident,
+        )  # fmt: skip
+
+
+def _start(names: set[str], job: Job, stage: Stage, stack: contextlib.ExitStack) -> dict[str, Server]:
+    servers = {}
+    for name in [name for name in job.specs if name in names]:
+        stage.started(name)
+        server = stack.enter_context(serving(job.specs[name], stage.base, stage.logs, stage.commands))
+        servers[name] = server
+    return servers
+
+
+def _turn(turn: Turn, bench: _Bench, stage: Stage) -> Found:
+    found = stage.journal.read(turn)
+    if found is None:
+        found = bench.measure(turn)
+        stage.journal.write(turn, found)
+    stage.measured(turn)
+    return found
+
+
+def in_turns(turns: Sequence[Turn], repeat: int) -> tuple[Turn, ...]:
+    """Forwards in even repeats, backwards in odd ones: a machine that slows down favours nobody."""
+    return tuple(turns) if repeat % 2 == 0 else tuple(reversed(turns))
