@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from crma_adapters.command import run_command
 from crma_eval import holdout, questions, served
 from crma_eval.ablation import command as ablation
+from crma_eval.bench import command as bench
 from crma_eval.conversations import command as conversations
 from crma_eval.forgetting import command as forgetting
 from crma_eval.fuzz import command as fuzz
@@ -28,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="crma-eval", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     ablation.add_command(commands)
+    bench.add_command(commands)
     conversations.add_command(commands)
     forgetting.add_command(commands)
     fuzz.add_command(commands)
