@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from crma_adapters.block import CrmaBlock
+from crma_adapters.block import apply_maps
 from crma_adapters.crma import Crma
 from crma_adapters.decoder import decoder, decoder_layers
 from crma_adapters.errors import ConfigError, IncompatibleError
@@ -48,12 +48,12 @@ class Attachment:
         self.crma = crma
         self.enabled = True
         self.record_updates = False
-        self.solution: Tensor | None = None
+        self._maps: tuple[tuple[Tensor, Tensor], ...] | None = None
         self._ratios: dict[int, Tensor] = {}
-        self._handles: list[RemovableHandle] = [decoder(model).register_forward_pre_hook(self._solve)]
+        self._handles: list[RemovableHandle] = [decoder(model).register_forward_pre_hook(self._prepare)]
         for index, layer in enumerate(decoder_layers(model)):
-            block = crma.block(index).to(next(layer.parameters()).device)
-            self._handles.append(layer.register_forward_hook(_BlockHook(self, index, block)))
+            crma.block(index).to(next(layer.parameters()).device)
+            self._handles.append(layer.register_forward_hook(_BlockHook(self, index)))
 
     @property
     def update_ratio(self) -> float | None:
@@ -75,35 +75,45 @@ class Attachment:
     ) -> None:
         self.detach()
 
-    def record(self, index: int, before: Tensor, after: Tensor) -> None:
+    def maps(self, index: int, layer: nn.Module) -> tuple[Tensor, Tensor]:
+        """What block `index` applies now. Made for all blocks at the beginning of the forward pass.
+
+        A checkpointed layer gets its own, made anew: it runs again in the backward pass, where (reentrant)
+        each layer goes backward through a graph by itself, and one shared by all would be gone after the
+        first.
+        """
+        if self._maps is not None and not getattr(layer, "gradient_checkpointing", False):
+            return self._maps[index]
+        solutions = self.crma.solve()
+        return self.crma.block(index).maps(None if solutions is None else solutions[index])
+
+    def record(self, index: int, hidden: Tensor, added: Tensor) -> None:
         """Keep the mean ||dh|| / ||h|| of block `index`, without waiting for the device."""
         with torch.no_grad():
-            change = (after.float() - before.float()).norm(dim=-1)
-            self._ratios[index] = (change / before.float().norm(dim=-1).clamp(min=1e-30)).mean()
+            size = hidden.float().norm(dim=-1).clamp(min=1e-30)
+            self._ratios[index] = (added.norm(dim=-1) / size).mean()
 
-    def _solve(self, _module: nn.Module, _args: Any) -> None:
-        self.solution = self.crma.solve() if self.enabled else None
+    def _prepare(self, _module: nn.Module, _args: Any) -> None:
+        with torch.autocast(self.crma.block(0).logits.device.type, enabled=False):
+            self._maps = self.crma.maps() if self.enabled else None
 
 
 class _BlockHook:
-    """Applies a block's CRMA to its layer's output: a tensor (transformers 5) or a tuple that starts with it.
+    """Applies a block's CRMA to its layer's output: a tensor (transformers 5) or a tuple starting with it."""
 
-    Only the solved values are shared between blocks, no autograd graph: each call builds its own from the
-    block's parameters, so a checkpointed layer can run again in the backward pass, reentrant or not.
-    """
+    def __init__(self, attachment: Attachment, index: int) -> None:
+        self._attachment, self._index = attachment, index
 
-    def __init__(self, attachment: Attachment, index: int, block: CrmaBlock) -> None:
-        self._attachment, self._index, self._block = attachment, index, block
-
-    def __call__(self, _module: nn.Module, _args: Any, output: Any) -> Any:
+    def __call__(self, layer: nn.Module, _args: Any, output: Any) -> Any:
         attachment = self._attachment
         if not attachment.enabled:
             return None
         hidden = output[0] if isinstance(output, tuple) else output
-        solution = None if attachment.solution is None else attachment.solution[self._index].to(hidden.device)
-        mixed = self._block(hidden, solution)
+        with torch.autocast(hidden.device.type, enabled=False):
+            down, up = (part.to(hidden.device) for part in attachment.maps(self._index, layer))
+            mixed, added = apply_maps(hidden, down, up)
         if attachment.record_updates:
-            attachment.record(self._index, hidden, mixed)
+            attachment.record(self._index, hidden, added)
         return (mixed, *output[1:]) if isinstance(output, tuple) else mixed
 
 

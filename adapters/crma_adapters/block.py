@@ -1,6 +1,7 @@
 """One block's CRMA: h' = h + alpha U M V h, and its bounded form.
 
-Owns: the parameters of one block and the linear map they make. Knows nothing of the base model around it.
+Owns: the parameters of one block and the linear map they make. The formulas take any number of blocks at
+once, stacked in front. Knows nothing of the base model around it.
 """
 
 import math
@@ -38,51 +39,71 @@ class CrmaBlock(nn.Module):
 
     def mixing_matrix(self, solution: Tensor | None = None) -> Tensor:
         """M (n, n) float32. `solution` is the already solved projection of this block's logits, if known."""
-        if self.config.mode == "identity":
-            return torch.eye(self.config.streams, device=self.logits.device)
-        if self.config.mode == "free":
-            return self.logits
-        capped = cap_logits(self.logits.double(), self.config.logit_range)
-        return sinkhorn(capped, iterations=self.config.sinkhorn_iterations, solution=solution)
+        return mixing_matrices(self.config, self.logits, solution)
 
     def alpha(self) -> Tensor:
-        """The gate () float32: exp(log_alpha).
-
-        In mode `nonexpansive` sigmoid(log_alpha), which stays in [0, 1] and, unlike a clamp, can come back.
-        """
-        if self.config.mode == "nonexpansive":
-            return torch.sigmoid(self.log_alpha)
-        return self.log_alpha.exp()
+        """The gate () float32."""
+        return gates(self.config, self.log_alpha)
 
     def maps(self, solution: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(A (n, d), B (d, n)) float32 such that the block adds h A^T B^T to h (..., d)."""
         mixing = self.mixing_matrix(solution)
-        if self.config.mode == "nonexpansive":
-            write = orthonormal_columns(self.write)
-            return (
-                mixing - torch.eye(self.config.streams, device=mixing.device)
-            ) @ write.mT, self.alpha() * write
-        assert self.read is not None
-        return mixing @ self.read, self.alpha() * self.write
+        return linear_maps(self.config, self.read, self.write, mixing, self.alpha())
 
-    def forward(self, hidden: Tensor, solution: Tensor | None = None) -> Tensor:
+    def forward(self, hidden: Tensor) -> Tensor:
         """h' of h (..., d), in h's dtype; computed in float32 also under autocast."""
         with torch.autocast(hidden.device.type, enabled=False):
-            down, up = self.maps(solution)
-            exact = hidden.float()
-            added = functional.linear(functional.linear(exact, down), up)
-            return (exact + added).to(hidden.dtype)
+            return apply_maps(hidden, *self.maps())[0]
+
+
+def apply_maps(hidden: Tensor, down: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
+    """(h', h' - h) of h (..., d) under the maps A (n, d) and B (d, n): the first in h's dtype, the second
+    float32.
+    """
+    exact = hidden.float()
+    added = functional.linear(functional.linear(exact, down), up)
+    return (exact + added).to(hidden.dtype), added
+
+
+def mixing_matrices(config: CrmaConfig, logits: Tensor, solution: Tensor | None = None) -> Tensor:
+    """M (..., n, n) float32 of logits (..., n, n); `solution` as in `sinkhorn`."""
+    if config.mode == "identity":
+        return torch.eye(config.streams, device=logits.device).expand_as(logits)
+    if config.mode == "free":
+        return logits
+    capped = cap_logits(logits.double(), config.logit_range)
+    return sinkhorn(capped, iterations=config.sinkhorn_iterations, solution=solution)
+
+
+def gates(config: CrmaConfig, log_alpha: Tensor) -> Tensor:
+    """The gates (...) float32: exp(log_alpha).
+
+    In mode `nonexpansive` sigmoid(log_alpha), which stays in [0, 1] and, unlike a clamp, can come back.
+    """
+    return torch.sigmoid(log_alpha) if config.mode == "nonexpansive" else log_alpha.exp()
+
+
+def linear_maps(
+    config: CrmaConfig, read: Tensor | None, write: Tensor, mixing: Tensor, alpha: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(A (..., n, d), B (..., d, n)) of V (..., n, d), U (..., d, n), M (..., n, n) and gates (...)."""
+    alpha = alpha[..., None, None]
+    if config.mode == "nonexpansive":
+        write = orthonormal_columns(write)
+        return (mixing - torch.eye(config.streams, device=mixing.device)) @ write.mT, alpha * write
+    assert read is not None
+    return mixing @ read, alpha * write
 
 
 def orthonormal_columns(source: Tensor) -> Tensor:
-    """Orthonormal columns (d, n) float32 spanning those of `source`; `source` itself where it is orthonormal.
+    """Orthonormal columns (..., d, n) float32 spanning those of `source`; `source` itself if it has such.
 
     Householder QR gives orthonormal columns for any finite source, singular ones included; in float64, so
     that rounding leaves room under the bound of 1 + 1e-6 on the map's norm.
     """
     factor, triangle = torch.linalg.qr(source.double())
-    signs = torch.where(triangle.diagonal() < 0, -1.0, 1.0)
-    orthonormal: Tensor = (factor * signs).float()
+    signs = torch.where(triangle.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0)
+    orthonormal: Tensor = (factor * signs.unsqueeze(-2)).float()
     return orthonormal
 
 

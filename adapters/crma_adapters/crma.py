@@ -10,7 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from crma_adapters.block import CrmaBlock
+from crma_adapters.block import CrmaBlock, gates, linear_maps, mixing_matrices
 from crma_adapters.config import CrmaConfig, Mode
 from crma_adapters.decoder import decoder_layers, down_projection
 from crma_adapters.singular import left_singular_vectors
@@ -42,6 +42,7 @@ class Crma(nn.Module):
         super().__init__()
         self.config = config
         self.blocks = nn.ModuleList(CrmaBlock(config, start) for start in directions)
+        self._solved: tuple[Tensor, Tensor] | None = None
 
     @classmethod
     def from_model(
@@ -70,15 +71,30 @@ class Crma(nn.Module):
         assert isinstance(block, CrmaBlock)
         return block
 
+    @torch.no_grad()
     def solve(self) -> Tensor | None:
-        """Every block's projection (layers, n, n) float64, solved in one batch; None in modes without."""
+        """Every block's projection (layers, n, n) float64, solved in one batch; None in modes without.
+
+        Solved again only when a logit has changed: a step asks for it up to three times.
+        """
         if self.config.mode in ("identity", "free"):
             return None
-        with torch.no_grad():
-            device = self.block(0).logits.device
-            logits = torch.stack([self.block(i).logits.to(device) for i in range(len(self.blocks))])
+        logits = self._stacked("logits")
+        if self._solved is None or not torch.equal(self._solved[0], logits):
             capped = cap_logits(logits.double(), self.config.logit_range)
-            return solve_sinkhorn(capped, iterations=self.config.sinkhorn_iterations)
+            self._solved = logits, solve_sinkhorn(capped, iterations=self.config.sinkhorn_iterations)
+        return self._solved[1]
+
+    def mixing(self) -> Tensor:
+        """Every block's M (layers, n, n) float32, one autograd node for all of them."""
+        return mixing_matrices(self.config, self._stacked("logits"), self.solve())
+
+    def maps(self) -> tuple[tuple[Tensor, Tensor], ...]:
+        """Every block's `CrmaBlock.maps`, made together: a few operations instead of as many per block."""
+        read = None if self.config.mode == "nonexpansive" else self._stacked("read")
+        alpha = gates(self.config, self._stacked("log_alpha"))
+        down, up = linear_maps(self.config, read, self._stacked("write"), self.mixing(), alpha)
+        return tuple(zip(down.unbind(), up.unbind(), strict=True))
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """The trainable parameters by kind: "projections" (U and V), "logits" and "alpha"."""
@@ -95,20 +111,18 @@ class Crma(nn.Module):
     @torch.no_grad()
     def spectral(self) -> SpectralLog:
         """Measure the mixing matrices as they are used, in float64."""
-        solutions = self.solve()
-        blocks = [self.block(index) for index in range(len(self.blocks))]
-        mixing = torch.stack(
-            [
-                block.mixing_matrix(None if solutions is None else solutions[index]).double().cpu()
-                for index, block in enumerate(blocks)
-            ]
-        )
+        mixing = self.mixing().double().cpu()
         return SpectralLog(
             max_norm_error=_worst(torch.linalg.matrix_norm(mixing, ord=2)),
             max_row_error=_worst(mixing.sum(-1)),
             max_column_error=_worst(mixing.sum(-2)),
-            alphas=tuple(float(block.alpha()) for block in blocks),
+            alphas=tuple(gates(self.config, self._stacked("log_alpha")).tolist()),
         )
+
+    def _stacked(self, name: str) -> Tensor:
+        """One parameter of every block (layers, ...), where the first block is."""
+        device = self.block(0).logits.device
+        return torch.stack([self.block(i).get_parameter(name).to(device) for i in range(len(self.blocks))])
 
 
 def _worst(values: Tensor) -> float:

@@ -148,7 +148,7 @@ def test_gradients_are_the_same_checkpointed(mode: Mode, reentrant: bool) -> Non
     assert plain.keys() == checkpointed.keys()
     for name, expected in plain.items():
         difference = (checkpointed[name] - expected).norm() / expected.norm()
-        assert difference <= 1e-6, name
+        assert difference <= 1e-5, name  # float32 sums over all blocks or block by block
 
 
 def gradients(mode: Mode, reentrant: bool | None) -> dict[str, Tensor]:

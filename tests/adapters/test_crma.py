@@ -140,6 +140,45 @@ def test_all_blocks_solved_together_are_the_blocks_own() -> None:
         )
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_all_blocks_maps_made_together_are_the_blocks_own(mode: Mode) -> None:
+    """Values and gradients; the blocks start apart from each other, so that none can take another's place."""
+    torch.manual_seed(0)
+    crma = Crma.from_model(tiny(), mode=mode)
+    with torch.no_grad():
+        for parameter in crma.parameters():
+            parameter.add_(0.5 * torch.randn_like(parameter))
+    seen = torch.randn(5, 16)
+    gradients = []
+    for maps in (crma.maps(), tuple(crma.block(index).maps() for index in range(3))):
+        crma.zero_grad()
+        outputs = [seen @ down.mT @ up.mT for down, up in maps]
+        torch.stack(outputs).pow(3).sum().backward()  # type: ignore[no-untyped-call]
+        gradients.append([*outputs, *(p.grad for p in crma.parameters() if p.grad is not None)])
+    together, alone = gradients
+    assert len(together) == len(alone) == 3 + sum(p.requires_grad for p in crma.parameters())
+    for one, other in zip(together, alone, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+def test_solves_again_when_a_logit_changed_in_whatever_way() -> None:
+    """Writing to `.data` goes past autograd's count of changes, so that cannot be what tells."""
+    crma = Crma.from_model(tiny())
+    first = crma.solve()
+    assert first is not None
+    assert crma.solve() is first
+    crma.block(1).logits.data[0, 0] -= 3.0
+    second = crma.solve()
+    assert second is not None
+    torch.testing.assert_close(second[[0, 2]], first[[0, 2]], atol=1e-8, rtol=0)
+    assert (second[1] - first[1]).abs().max() > 1e-2
+    fresh = Crma(crma.config, [torch.zeros(16, 4)] * 3)
+    fresh.load_state_dict(crma.state_dict())
+    solved = fresh.solve()
+    assert solved is not None
+    assert torch.equal(second, solved)
+
+
 def test_spectral_log_measures_what_is_used() -> None:
     constrained = Crma.from_model(tiny()).spectral()
     assert constrained.max_norm_error < 1e-6
