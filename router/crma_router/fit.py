@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import StratifiedKFold
 
 from crma_router.calibrate import balanced_quantile, fit_temperature, standardise
 from crma_router.examples import EmbeddedExamples
@@ -67,6 +66,8 @@ def _cross_validate(examples: EmbeddedExamples, seed: int) -> _HeldOut:
 
 def _folds(examples: EmbeddedExamples, seed: int) -> Iterator[tuple[Labels, Labels]]:
     """(fitted, held out) rows by index: questions spread evenly by label, each with its variants."""
+    from sklearn.model_selection import StratifiedKFold  # a second's import, which routing does not need
+
     questions = examples.labels[~examples.varied]  # in the order of their numbers in `origins`
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     for _, held in folds.split(questions, questions):

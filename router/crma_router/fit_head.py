@@ -5,8 +5,6 @@ calibration or of texts.
 """
 
 import numpy as np
-from sklearn.cluster import KMeans
-from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from crma_router.embedder import Embeddings
@@ -35,6 +33,9 @@ def fit_head(examples: EmbeddedExamples, seed: int) -> LinearHead:
 
 
 def _centres(embeddings: Embeddings, labels: Labels, seed: int) -> FloatArray:
+    # Routing does not need it. Imported before the limit, which holds for libraries that are loaded by then.
+    from sklearn.cluster import KMeans
+
     found = []
     with threadpool_limits(1):  # threads add in any order: the same questions must give the same bytes
         for label in range(int(labels.max()) + 1):
@@ -49,6 +50,8 @@ def _centres(embeddings: Embeddings, labels: Labels, seed: int) -> FloatArray:
 
 def _weights(features: FloatArray, labels: Labels) -> tuple[FloatArray, FloatArray]:
     """(C, P) and (C,), for the likenesses as they are."""
+    from sklearn.linear_model import LogisticRegression
+
     usual, deviation = features.mean(axis=0), features.std(axis=0) + _LEAST_DEVIATION
     fitted = LogisticRegression(C=_INVERSE_REGULARISATION, class_weight="balanced", max_iter=2000)
     fitted.fit((features - usual) / deviation, labels)

@@ -8,7 +8,6 @@ a third of the numbers of the full matrix. Knows nothing of thresholds.
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.covariance import ledoit_wolf
 
 from crma_router.embedder import Embeddings
 from crma_router.linear import FloatArray, Labels
@@ -41,6 +40,8 @@ class Mahalanobis:
 
 def fit_mahalanobis(embeddings: Embeddings, labels: Labels) -> Mahalanobis:
     """Means of the classes 0 ... K-1 and the covariance around them, from (N, D) and (N,)."""
+    from sklearn.covariance import ledoit_wolf  # a second's import, which routing does not need
+
     classes = range(int(labels.max()) + 1)
     means = np.stack([embeddings[labels == index].mean(axis=0, dtype=np.float64) for index in classes])
     covariance, _ = ledoit_wolf(embeddings - means[labels], assume_centered=True)

@@ -4,6 +4,7 @@ import json
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -120,6 +121,14 @@ def test_a_request_log_that_cannot_be_written(
     missing = tmp_path / "missing" / "log"
     error = refused("--adapters", small_store, "--port", "0", "--request-log", missing)
     assert f"the request log {missing} cannot be written" in error
+
+
+def test_what_checks_a_store_and_routes_leaves_out_what_only_fitting_needs() -> None:
+    """scikit-learn and scipy take a second or more to import, before the first line about a broken store."""
+    modules = "crma_server.cli, crma_server.contents, crma_server.middleware, crma_router.router"
+    script = f"import sys, {modules}; print({{'sklearn', 'scipy', 'torch', 'vllm'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "set()", done.stdout + done.stderr
 
 
 def test_help_shows_ours_and_points_at_vllms(crma_serve: tuple[str, ...]) -> None:
