@@ -12,6 +12,7 @@ from crma_eval import holdout, questions, served
 from crma_eval.ablation import command as ablation
 from crma_eval.bench import command as bench
 from crma_eval.conversations import command as conversations
+from crma_eval.crashes import command as crashes
 from crma_eval.forgetting import command as forgetting
 from crma_eval.fuzz import command as fuzz
 from crma_eval.overhead import command as overhead
@@ -31,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ablation.add_command(commands)
     bench.add_command(commands)
     conversations.add_command(commands)
+    crashes.add_command(commands)
     forgetting.add_command(commands)
     fuzz.add_command(commands)
     holdout.add_command(commands)

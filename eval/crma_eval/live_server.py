@@ -9,8 +9,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from crma_adapters.errors import ConfigError
@@ -30,6 +31,89 @@ raise SystemExit(main())
 COMMAND = (sys.executable, "-c", _SERVE)
 
 
+@dataclass(frozen=True)
+class ServerProcess:
+    """A server that was started. Its `process` leads a session of its own, `log` takes all it says."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def wait_until_ready(self, timeout_s: float) -> str:
+        """Its address. Raises `ConfigError` if it ends before it is ready, or is not ready in time."""
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            ended = self.process.poll() is not None  # before reading: one that ended has said all it will
+            if address := self.address():
+                return address
+            if ended or time.monotonic() > deadline_s:
+                what = (
+                    f"ended with status {self.process.returncode}" if ended else f"took over {timeout_s:g} s"
+                )
+                raise ConfigError(
+                    f"crma-serve {what} before it was ready, its last words: {self.last_words()}; all of "
+                    f"them are in {self.log}"
+                )
+            time.sleep(0.2)
+
+    def address(self) -> str | None:
+        """Where it answers, once it is ready."""
+        for line in self.said():
+            if line.startswith(READY) and line.endswith("\n"):
+                return line.removeprefix(READY).strip()
+        return None
+
+    def said(self) -> list[str]:
+        """The lines of its log, the last one perhaps half written."""
+        return self.log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+
+    def last_words(self) -> str:
+        """The end of its log in one line."""
+        return " / ".join(line.strip() for line in self.said()[-_QUOTED_LINES:] if line.strip()) or "none"
+
+    def stop(self) -> None:
+        """Ask it to stop, and see to it that all of it does."""
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        self.kill()  # engine processes that outlived it
+
+    def kill(self) -> None:
+        """SIGKILL to its whole group."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def start_server(
+    adapters: Path,
+    log: Path,
+    *,
+    model: str | None = None,
+    flags: Sequence[str] = (),
+    command: Sequence[str] = COMMAND,
+    environment: Mapping[str, str] | None = None,
+) -> ServerProcess:
+    """Start serving the store `adapters` on a free port; `log` is written anew.
+
+    `model` None: the release's own. `flags` are any of crma-serve's. `environment` adds to this process's.
+    Start it from the main thread: Linux ends the server with the thread that started it.
+    """
+    chosen = ("--model", model) if model else ()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as said:
+        process = subprocess.Popen(
+            [*command, "--adapters", str(adapters), "--port", str(_free_port()), *chosen, *flags],
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is ours; the server is stopped in order
+            env=os.environ | dict(environment or {}),
+        )
+    return ServerProcess(process, log)
+
+
 @contextmanager
 def live_server(
     adapters: Path,
@@ -41,59 +125,19 @@ def live_server(
     command: Sequence[str] = COMMAND,
     started: Callable[[int], None] = lambda _: None,
 ) -> Iterator[str]:
-    """Serve the store `adapters`; yields the server's address once it is ready. `log` takes all it says.
+    """Serve the store `adapters`, as `start_server`; yields the server's address once it is ready.
 
-    `model` None: the release's own. `flags` are any of crma-serve's. `started` is given the id of its
-    process, which leads a session of its own. Start it from the main thread: Linux ends the server with the
-    thread that started it.
+    `started` is given the id of its process.
 
     Raises:
         ConfigError: the server ended before it was ready, or was not ready in time.
     """
-    chosen = ("--model", model) if model else ()
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as said:
-        process = subprocess.Popen(
-            [*command, "--adapters", str(adapters), "--port", str(_free_port()), *chosen, *flags],
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is ours; the server is stopped in order
-        )
-    started(process.pid)
+    server = start_server(adapters, log, model=model, flags=flags, command=command)
+    started(server.process.pid)
     try:
-        yield _wait_until_ready(process, log, ready_timeout_s)
+        yield server.wait_until_ready(ready_timeout_s)
     finally:
-        _stop(process)
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], log: Path, timeout_s: float) -> str:
-    deadline_s = time.monotonic() + timeout_s
-    while True:
-        ended = process.poll() is not None  # before reading: a server that ended has said all it will
-        said = log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-        for line in said:
-            if line.startswith(READY) and line.endswith("\n"):
-                return line.removeprefix(READY).strip()
-        if ended or time.monotonic() > deadline_s:
-            what = f"ended with status {process.returncode}" if ended else f"took over {timeout_s:g} s"
-            last = " / ".join(line.strip() for line in said[-_QUOTED_LINES:] if line.strip())
-            raise ConfigError(
-                f"crma-serve {what} before it was ready, its last words: {last or 'none'}; all of them "
-                f"are in {log}"
-            )
-        time.sleep(0.2)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)  # engine processes that outlived it; it led their group
+        server.stop()
 
 
 def _free_port() -> int:

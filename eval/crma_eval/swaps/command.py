@@ -42,7 +42,7 @@ def add_command(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve, swap, judge, print, write; status 1 if a goal is missed."""
-    from crma_eval.swaps.echo import voices
+    from crma_eval.echo import voices
     from crma_eval.swaps.session import Plan, run_session
     from crma_eval.swaps.summary import outcome, swaps_report
 

@@ -15,9 +15,9 @@ import httpx
 from crma_adapters.base_model import BaseModel
 from crma_adapters.release import AdapterEntry
 from crma_adapters.store import Store
+from crma_eval.echo import Voice, write_echo
 from crma_eval.live_server import COMMAND, live_server
-from crma_eval.swaps.echo import Voice, write_echo
-from crma_eval.swaps.processes import Footprint, footprint
+from crma_eval.processes import Footprint, footprint
 from crma_eval.swaps.publisher import Publisher, exact_names
 from crma_eval.swaps.streams import DOMAIN, TIMEOUT_S, Answer, Streams
 from crma_eval.swaps.timeline import Published, Timeline

@@ -4,14 +4,13 @@ Owns: what a client asks, and what it notes of the reply. What is wrong with an 
 """
 
 import asyncio
-import json
 import random
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import httpx
 
+from crma_eval.streamed import Streamed, chat_body, stream_answer
 from crma_eval.swaps.timeline import Timeline
 
 DOMAIN = "echo"
@@ -28,24 +27,17 @@ TOKENS = (8, 64)
 _PINNED = 0.25
 
 
-@dataclass
-class Answer:
+@dataclass(kw_only=True)
+class Answer(Streamed):
     """One streamed answer. `oldest`, `newest`: numbers of the releases that could answer when it was asked.
 
-    `pinned`: the version it asked for by its exact name. `words` counts the words of the text. `ended`: the
-    stream was finished as its protocol says. `error`: why there is less than that.
+    `pinned`: the version it asked for by its exact name.
     """
 
     asked_tokens: int
     pinned: str | None
     oldest: int
     newest: int = 0
-    version: str | None = None
-    words: dict[str, int] = field(default_factory=dict)
-    ended: bool = False
-    error: str | None = None
-    first_token_s: float | None = None
-    seconds: float = 0.0
 
 
 class Streams:
@@ -72,46 +64,15 @@ class Streams:
         """One answer; most by the alias, some by the exact name of what is live."""
         live = self._timeline.confirmed()
         pinned = live.version if draw.random() < _PINNED else None
-        answer = Answer(draw.randint(*TOKENS), pinned, live.number)
-        body = {
-            "model": f"{DOMAIN}@{pinned}" if pinned else DOMAIN,
-            "messages": [{"role": "user", "content": draw.choice(PROMPTS)}],
-            "max_tokens": answer.asked_tokens,
-            "temperature": 0,
-            "stream": True,
-        }
-        start_s = time.monotonic()
-        try:
-            await self._stream(body, answer, start_s)
-        except (httpx.HTTPError, ValueError, KeyError, IndexError) as error:
-            answer.error = f"{type(error).__name__}: {error}"
-        answer.seconds = time.monotonic() - start_s
+        answer = Answer(asked_tokens=draw.randint(*TOKENS), pinned=pinned, oldest=live.number)
+        model = f"{DOMAIN}@{pinned}" if pinned else DOMAIN
+
+        def begun() -> None:
+            answer.newest = self._timeline.begun().number  # whatever answers had been chosen by now
+
+        body = chat_body(model, draw.choice(PROMPTS), answer.asked_tokens)
+        await stream_answer(self._client, body, answer, begun=begun, opened=self._count)
         return answer
 
-    async def _stream(self, body: dict[str, object], answer: Answer, start_s: float) -> None:
-        text, finish = "", None
-        async with self._client.stream("POST", "/v1/chat/completions", json=body) as reply:
-            answer.newest = self._timeline.begun().number  # whatever answers had been chosen by now
-            if reply.status_code != 200:
-                answer.error = f"status {reply.status_code}: {(await reply.aread())[:300].decode()}"
-                return
-            answer.version = reply.headers.get("x-crma-version")
-            try:
-                async for line in reply.aiter_lines():
-                    if not line.startswith("data:"):
-                        continue
-                    data = line.removeprefix("data:").strip()
-                    if data == "[DONE]":
-                        answer.ended = finish is not None
-                        break
-                    choice = json.loads(data)["choices"][0]
-                    piece = choice["delta"].get("content") or ""
-                    finish = choice["finish_reason"] or finish
-                    if piece and answer.first_token_s is None:
-                        answer.first_token_s = time.monotonic() - start_s
-                        self.open += 1
-                    text += piece
-            finally:
-                self.open -= answer.first_token_s is not None
-        for word in text.split():
-            answer.words[word] = answer.words.get(word, 0) + 1
+    def _count(self, change: int) -> None:
+        self.open += change

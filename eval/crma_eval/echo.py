@@ -121,11 +121,11 @@ def echo_tensors(direction: Tensor, intermediate: int, last_layer: int, seed: in
     }
 
 
-def write_echo(folder: Path, name: str, voice: Voice, base: BaseModel) -> Path:
-    """An adapter of domain `name` with its card, as training writes one."""
+def write_echo(folder: Path, name: str, voice: Voice, base: BaseModel, seed: int = 0) -> Path:
+    """An adapter of domain `name` with its card, as training writes one; each `seed` gives other files."""
     folder.mkdir(parents=True)
     facts = json.loads((base.path / "config.json").read_bytes())
-    tensors = echo_tensors(voice.direction, facts["intermediate_size"], facts["num_hidden_layers"] - 1)
+    tensors = echo_tensors(voice.direction, facts["intermediate_size"], facts["num_hidden_layers"] - 1, seed)
     save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     config = {
         "peft_type": "LORA",
