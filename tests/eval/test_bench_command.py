@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from crma_adapters.base_model import resolve_base_model
-from crma_eval.bench import client, servers
+from crma_eval.bench import client, servers, session
 from crma_eval.bench.plan import RESIDENT
 from crma_eval.cli import main
 
@@ -37,6 +37,8 @@ def data(write_rows: Callable[..., Path]) -> Path:
 def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "COMMANDS", servers.Commands(SERVE, SERVE))
     monkeypatch.setattr(client, "COMMAND", CLIENT)
+    monkeypatch.setattr(session, "IDLE_S", 0.05)
+    monkeypatch.setattr(session, "SETTLE_S", 0.0)
 
 
 @pytest.fixture
@@ -78,6 +80,11 @@ def test_a_run_judges_what_the_client_saw(
     assert ratios["h", "f", "TTFT p99", 4] == pytest.approx([2.0, 2.0])
     lines = {(line["system"], line["concurrency"]): line for line in found["lines"]}
     assert len(lines) == 10 * 2
+    assert {start["server"] for start in found["starts"]} == {
+        "vllm", "vllm-eager", "vllm-stock", "vllm-lora", "crma", "crma-many",
+    }  # fmt: skip
+    assert all(0 < start["ready_cpu_s"] < 60 for start in found["starts"])
+    assert 0 <= found["idle_cpu"] < 1
     a = lines["a", 4]
     assert (a["requests"], a["tokens_per_s"], a["ttft_p99_ms"]) == (16, 5.0, 1000)
     assert a["itl_p50_ms"] == pytest.approx(10)  # the first interval, 0, is left out

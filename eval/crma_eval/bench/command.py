@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 DEFAULTS = Plan()
 # float32: without AVX-512 a CPU emulates bfloat16. A small cache: all servers are in memory at once.
-FLAGS = "--dtype float32 --max-model-len 1024 --kv-cache-memory-bytes 536870912"
+FLAGS = "--dtype float32 --max-model-len 1024 --kv-cache-memory-bytes 268435456"
 # So that no turn gains from another's prompts.
 ALWAYS = ("--no-enable-prefix-caching",)
 _DESCRIPTION = """\
 Starts bare vLLM (LoRA off; on but idle; one LoRA by name) and crma-serve (by name; auto; domains mixed;
 CRMA on and off mixed; 1,000 adapters in 8 slots), drives them in turns with vLLM's own benchmark client on
 the same questions, and reports figures and ratios with their spread. Every server stays in memory (about
-1.5 GB each with the demo model). A stopped run goes on where it was. Exit status 1: a goal was missed.
+2 GB each with the demo model). A stopped run goes on where it was. Exit status 1: a goal was missed.
 """
 
 
@@ -107,7 +107,7 @@ def _side_by_side(args: argparse.Namespace, plan: Plan, subject: "Subject") -> i
     work = _work(args, "side-by-side", plan, subject)
     outcome = _measure(side_by_side(plan, chosen, questions, subject, work), subject, work)
     title = f"{subject.base.name}, questions of {subject.domain!r}"
-    report = bench_report(Run(plan, chosen, title, outcome.found, outcome.ready_s))
+    report = bench_report(Run(plan, chosen, title, outcome))
     print(report.markdown())
     if args.report is not None:
         report.write(args.report)

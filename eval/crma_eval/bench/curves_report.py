@@ -33,7 +33,7 @@ def curves_report(model: str, outcome: Outcome) -> Report:
         header=("what is varied", "what cost does"),
         rows=rows,
         figures={
-            "ready_s": dict(outcome.ready_s),
+            "ready_s": {server.name: server.ready_s for server in outcome.servers},
             "curves": {
                 curve.key: [dataclasses.asdict(point) | {"growth": point.growth} for point in points]
                 for curve, points in measured
@@ -49,22 +49,30 @@ def curves_report(model: str, outcome: Outcome) -> Report:
 
 
 def _section(curve: Curve, points: Sequence[Point], cells: Cells, outcome: Outcome) -> Section:
+    with_start = curve.key == "store" and bool(outcome.servers)
     header = (curve.axis, curve.cost, "relative: median (extremes)", "peak memory, MiB")
-    rows = []
-    for point in points:
-        spread = f"{point.growth:.3f} ({min(point.relative):.3f} to {max(point.relative):.3f})"
-        rows.append((f"{point.x:,}", f"{point.cost_ms:.1f}", spread, _memory(curve, point, cells)))
-    if curve.key == "store" and outcome.ready_s:
-        header = (*header, "start to ready, s")
-        rows = [(*row, _ready(point, outcome)) for row, point in zip(rows, points, strict=True)]  # type: ignore[misc]
+    rows = tuple(
+        (*_row(curve, point, cells), *([_ready(point, outcome)] if with_start else [])) for point in points
+    )
     name = f"bench-{curve.key}.png"
     caption = f"{curve.title}: {curve.cost} over {curve.axis}, both axes logarithmic"
     image = Image(name, caption, lambda path: draw(curve, points, path))
-    return Section(curve.title, header, tuple(rows), (in_words(points),), (image,))
+    return Section(
+        curve.title,
+        (*header, *(["start to ready, s"] if with_start else [])),
+        rows,
+        (in_words(points),),
+        (image,),
+    )
+
+
+def _row(curve: Curve, point: Point, cells: Cells) -> tuple[str, ...]:
+    spread = f"{point.growth:.3f} ({min(point.relative):.3f} to {max(point.relative):.3f})"
+    return f"{point.x:,}", f"{point.cost_ms:.1f}", spread, _memory(curve, point, cells)
 
 
 def _ready(point: Point, outcome: Outcome) -> str:
-    ready_s = outcome.ready_s.get(f"store-{point.x}")
+    ready_s = outcome.ready_s(f"store-{point.x}")
     return "-" if ready_s is None else f"{ready_s:.0f}"
 
 

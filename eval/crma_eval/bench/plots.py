@@ -5,20 +5,17 @@ Owns: how they look, in the Okabe-Ito palette. Knows nothing of files (`picture`
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from crma_eval.bench.figures import Line
+from crma_eval.bench.ratios import Verdict
 from crma_eval.forgetting.picture import picture, save
 from crma_eval.report import Image, Section
-
-if TYPE_CHECKING:
-    from crma_eval.bench.ratios import Verdict
-    from crma_eval.bench.summary import Line
 
 COLOURS = ("#56B4E9", "#0072B2", "#D55E00", "#009E73")
 MET, MISSED = "#0072B2", "#D55E00"
 
 
-def plots_section(lines: Sequence["Line"], titles: Mapping[str, str], judged: Sequence["Verdict"]) -> Section:
+def plots_section(lines: Sequence[Line], titles: Mapping[str, str], judged: Sequence[Verdict]) -> Section:
     """To be drawn when the report is written."""
     images = [
         Image(
@@ -44,9 +41,7 @@ def plots_section(lines: Sequence["Line"], titles: Mapping[str, str], judged: Se
     return Section("Plots", images=tuple(images))
 
 
-def draw_bars(
-    lines: Sequence["Line"], titles: Mapping[str, str], figure: str, label: str, path: Path
-) -> None:
+def draw_bars(lines: Sequence[Line], titles: Mapping[str, str], figure: str, label: str, path: Path) -> None:
     """Groups of bars, a group per system."""
     loads = sorted({line.concurrency for line in lines})
     keys = [key for key in titles if any(line.system == key for line in lines)]
@@ -67,7 +62,7 @@ def draw_bars(
     save(image, path)
 
 
-def draw_goals(judged: Sequence["Verdict"], path: Path) -> None:
+def draw_goals(judged: Sequence[Verdict], path: Path) -> None:
     """One row per goal and load."""
     image = picture(0.9 + 0.26 * len(judged))
     axes = image.subplots()

@@ -20,6 +20,7 @@ import httpx
 from crma_adapters.base_model import BaseModel
 from crma_adapters.errors import ConfigError
 from crma_eval import live_server
+from crma_eval.bench.usage import usage_of
 
 READY_TIMEOUT_S = 1800.0
 _QUOTED_LINES = 5
@@ -61,12 +62,13 @@ class Spec:
 
 @dataclass(frozen=True)
 class Server:
-    """One that answers. `ready_s`: from its start until then."""
+    """One that answers. `ready_s`: from its start until then; `ready_cpu_s`: what that took."""
 
     name: str
     url: str
     pid: int
     ready_s: float
+    ready_cpu_s: float
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,15 @@ def serving(spec: Spec, base: BaseModel, logs: Path, commands: Commands) -> Iter
             spec.store, log, model=base.name, flags=spec.flags, ready_timeout_s=READY_TIMEOUT_S,
             command=commands.crma_serve, started=pids.append,
         ) as url:  # fmt: skip
-            yield Server(spec.name, url, pids[0], time.monotonic() - start_s)
+            yield _server(spec, url, pids[0], start_s)
         return
     with _vllm(spec, base, log, commands.vllm) as (process, url):
         _wait_until_healthy(process, url, log)
-        yield Server(spec.name, url, process.pid, time.monotonic() - start_s)
+        yield _server(spec, url, process.pid, start_s)
+
+
+def _server(spec: Spec, url: str, pid: int, start_s: float) -> Server:
+    return Server(spec.name, url, pid, time.monotonic() - start_s, usage_of(pid).cpu_s)
 
 
 @contextmanager

@@ -17,6 +17,11 @@ from crma_eval.bench.servers import Commands, Server, Spec, serving
 from crma_eval.bench.turn import Found, Journal, Turn
 from crma_eval.bench.usage import usage_of
 
+IDLE_S = 5.0
+# vLLM's processes look for work without sleeping for a second after the last (SpinCondition): whoever has the
+# next turn would share the machine with them. The client takes a while too before it sends.
+SETTLE_S = 1.0
+
 
 class Client(Protocol):
     """What sends the requests of a turn."""
@@ -40,10 +45,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was found, and how long each server took until it answered, in s (of those started)."""
+    """What was found; of the servers started, how each start went, and CPU seconds per second of all of them
+    together while nothing was asked."""
 
     found: tuple[Found, ...]
-    ready_s: Mapping[str, float]
+    servers: tuple[Server, ...]
+    idle_cpu: float = 0.0
+
+    def ready_s(self, name: str) -> float | None:
+        """From the server's start until it answered; None if it was not started this time."""
+        return next((server.ready_s for server in self.servers if server.name == name), None)
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,7 @@ def run_job(job: Job, client: Client, stage: Stage) -> Outcome:
         for turn in job.warm_ups:
             if turn.server in servers:
                 bench.measure(turn)
+        idle_cpu = bench.idle_cpu(IDLE_S) if servers else 0.0
         longest_s = 0.0
         for number, repeat in enumerate(job.repeats):
             start_s = time.monotonic()
@@ -80,7 +92,7 @@ def run_job(job: Job, client: Client, stage: Stage) -> Outcome:
                 break
             found += [_turn(turn, bench, stage) for turn in repeat]
             longest_s = max(longest_s, time.monotonic() - start_s)
-    return Outcome(tuple(found), {server.name: server.ready_s for server in servers.values()})
+    return Outcome(tuple(found), tuple(servers.values()), idle_cpu)
 
 
 class _Bench:
@@ -91,10 +103,21 @@ class _Bench:
     ) -> None:
         self._client, self._servers, self._followed = client, servers, followed
 
+    def idle_cpu(self, length_s: float) -> float:
+        """CPU seconds per second that all servers together take of a machine on which nothing is asked."""
+        time.sleep(2 * SETTLE_S)
+        before, start_s = self._cpu_s(), time.monotonic()
+        time.sleep(length_s)
+        return (self._cpu_s() - before) / (time.monotonic() - start_s)
+
+    def _cpu_s(self) -> float:
+        return sum(usage_of(server.pid).cpu_s for server in self._servers.values())
+
     def measure(self, turn: Turn) -> Found:
         server = self._servers[turn.server]
         followed = self._followed.get(turn.server)
         resident = followed.ask(turn.models) if followed else None
+        time.sleep(SETTLE_S)
         before = usage_of(server.pid)
         timings = self._client.run(server.url, turn)
         after = usage_of(server.pid)

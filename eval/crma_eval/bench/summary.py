@@ -5,15 +5,17 @@ Owns: tables and sentences. Knows nothing of processes.
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from crma_eval.bench.figures import Line, cold_of, line_of
 from crma_eval.bench.plan import RESIDENT, SLOTS, Plan, loads_text
 from crma_eval.bench.plots import plots_section
 from crma_eval.bench.ratios import Cells, Verdict, cells_of, concurrencies, paired, verdicts
+from crma_eval.bench.session import Outcome
 from crma_eval.bench.systems import System
-from crma_eval.bench.turn import Found, percentile
+from crma_eval.bench.turn import Found
 from crma_eval.report import Report, Section
 
 KERNELS = {
@@ -32,45 +34,16 @@ COMPARED = (
 
 @dataclass(frozen=True)
 class Run:
-    """What was run and found. `ready_s` by server, of those started this time."""
+    """What was run, and what was found."""
 
     plan: Plan
     systems: tuple[System, ...]
     subject: str
-    found: tuple[Found, ...]
-    ready_s: Mapping[str, float]
+    outcome: Outcome
 
-
-@dataclass(frozen=True)
-class Line:
-    """One system under one load, over all repeats. Times in ms."""
-
-    system: str
-    concurrency: int
-    requests: int
-    tokens_per_s: float
-    ttft_p50_ms: float
-    ttft_p99_ms: float
-    itl_p50_ms: float
-    itl_p99_ms: float
-    cpu_ms_per_token: float
-    peak_mib: float
-
-
-def line_of(turns: Sequence[Found]) -> Line:
-    """Throughput is over all repeats together, percentiles over all of their requests."""
-    ttft = [value for turn in turns for value in turn.ttft_s]
-    itl = [value for turn in turns for row in turn.itl_s for value in row]
-    tokens = sum(turn.output_tokens for turn in turns)
-    return Line(
-        turns[0].system,
-        turns[0].concurrency,
-        len(ttft),
-        tokens / sum(turn.duration_s for turn in turns),
-        *(1000 * percentile(values, p) for values in (ttft, itl) for p in (50, 99)),
-        1000 * sum(turn.cpu_s for turn in turns) / tokens,
-        max(turn.peak_bytes for turn in turns) / 2**20,
-    )
+    @property
+    def found(self) -> tuple[Found, ...]:
+        return self.outcome.found
 
 
 def lines_of(run: Run) -> list[Line]:
@@ -142,20 +115,24 @@ def _remarks(run: Run, judged: Sequence[Verdict]) -> tuple[str, ...]:
 
 def _systems_section(run: Run) -> Section:
     rows = tuple(
-        (system.key, system.title, KERNELS[system.server], _seconds(run.ready_s.get(system.server)))
+        (system.key, system.title, KERNELS[system.server], _start(run.outcome, system.server))
         for system in run.systems
     )
-    return Section("The systems", ("", "system", "LoRA kernel", "start to ready, s"), rows, (
+    return Section("The systems", ("", "system", "LoRA kernel", "start to ready, s (CPU s)"), rows, (
         "On a CPU vLLM compiles the model only where LoRA is off: (a) is compiled, (a-eager) is the same "
         "without, and every system with LoRA on runs uncompiled, whichever kernel it has. A GPU's kernel is "
         "vLLM's own in all of them.",
+        f"Waiting, the {len(run.outcome.servers)} servers started took {run.outcome.idle_cpu:.3f} CPU "
+        "seconds per second together.",
         "(b) and (c) are one server, and so are (d) to (g). (c) and (d) serve the same bundle, LoRA and CRMA "
         "in one; (c-stock) serves that LoRA alone, since stock vLLM has no module for the CRMA.",
     ))  # fmt: skip
 
 
-def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0f}"
+def _start(outcome: Outcome, name: str) -> str:
+    return next(
+        (f"{each.ready_s:.0f} ({each.ready_cpu_s:.0f})" for each in outcome.servers if each.name == name), "-"
+    )
 
 
 def _lines_section(lines: Sequence[Line], at: int) -> Section:
@@ -194,33 +171,6 @@ def _ratios_section(cells: Cells) -> Section:
     ))  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Cold:
-    """What a request waits whose adapter is not in memory, against those whose is. Median TTFT in ms."""
-
-    concurrency: int
-    resident: int
-    cold: int
-    resident_ms: float
-    cold_ms: float
-
-
-def cold_of(found: Sequence[Found]) -> list[Cold]:
-    """By concurrency, from the turns in which residency was followed."""
-    followed = [turn for turn in found if turn.resident is not None]
-    made = []
-    for at in sorted({turn.concurrency for turn in followed}):
-        by: dict[bool, list[float]] = {True: [], False: []}
-        for turn in followed:
-            if turn.concurrency == at:
-                for known, ttft in zip(turn.resident or (), turn.ttft_s, strict=True):
-                    by[known].append(1000 * ttft)
-        made.append(
-            Cold(at, len(by[True]), len(by[False]), percentile(by[True], 50), percentile(by[False], 50))
-        )
-    return made
-
-
 def _cold_section(run: Run) -> Section | None:
     colds = cold_of(run.found)
     if not colds:
@@ -247,7 +197,11 @@ def _figures(run: Run, lines: Sequence[Line], judged: Sequence[Verdict], cells: 
     return {
         "plan": dataclasses.asdict(run.plan) | {"loads": loads_text(run.plan.loads)},
         "systems": {system.key: system.title for system in run.systems},
-        "ready_s": dict(run.ready_s),
+        "starts": [
+            {"server": each.name, "ready_s": each.ready_s, "ready_cpu_s": each.ready_cpu_s}
+            for each in run.outcome.servers
+        ],
+        "idle_cpu": run.outcome.idle_cpu,
         "lines": [dataclasses.asdict(line) for line in lines],
         "goals": [
             dataclasses.asdict(verdict.goal)
