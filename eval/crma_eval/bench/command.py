@@ -15,8 +15,11 @@ from crma_adapters.errors import ConfigError
 from crma_eval.bench.plan import Plan, check_plan, loads_text, parse_loads
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from crma_eval.bench.session import Job, Outcome
     from crma_eval.bench.systems import Subject
+    from crma_eval.bench.turn import Turn
 
 DEFAULTS = Plan()
 # float32: without AVX-512 a CPU emulates bfloat16. A small cache: all servers are in memory at once.
@@ -145,12 +148,12 @@ def _measure(job: "Job", subject: "Subject", work: Path) -> "Outcome":
     from crma_eval.bench import client as bench_client
     from crma_eval.bench import servers
     from crma_eval.bench.session import Stage, run_job
-    from crma_eval.bench.turn import Journal, Turn
+    from crma_eval.bench.turn import Journal
 
     turns = [turn for repeat in job.repeats for turn in repeat]
     journal = Journal(work / "turns")
-    done = sum(journal.read(turn) is not None for turn in turns)
-    print(_announcement(job, done, work), file=sys.stderr)
+    left = [turn for turn in turns if journal.read(turn) is None]
+    print(_announcement(job, left, work), file=sys.stderr)
     with (
         bench_client.BenchClient(work / "client", subject.base.path, bench_client.COMMAND) as client,
         tqdm(total=len(turns), desc="bench", unit="turn", file=sys.stderr, dynamic_ncols=True) as bar,
@@ -159,7 +162,7 @@ def _measure(job: "Job", subject: "Subject", work: Path) -> "Outcome":
         def started(name: str) -> None:
             bar.set_description(f"starting {name}")
 
-        def measured(turn: Turn) -> None:
+        def measured(turn: "Turn") -> None:
             bar.set_description(f"repeat {turn.repeat + 1}, {turn.system}, {turn.concurrency} at a time")
             bar.update()
 
@@ -169,12 +172,20 @@ def _measure(job: "Job", subject: "Subject", work: Path) -> "Outcome":
         return run_job(job, client, stage)
 
 
-def _announcement(job: "Job", done: int, work: Path) -> str:
-    turns = [turn for repeat in job.repeats for turn in repeat]
-    tokens = sum(len(turn.models) * turn.output_tokens for turn in turns)
-    kept = f", {done} of them measured before" if done else ""
+def _announcement(job: "Job", left: "Sequence[Turn]", work: Path) -> str:
+    turns = sum(len(repeat) for repeat in job.repeats)
+    kept = f", {turns - len(left)} of them measured before" if len(left) < turns else ""
+    tokens = sum(len(turn.models) * turn.output_tokens for turn in left)
+    minutes = sum(_guess_s(turn) for turn in left) / 60
     return (
-        f"bench: {len(job.specs)} servers ({', '.join(job.specs)}), {len(turns)} turns in "
-        f"{len(job.repeats)} repeats{kept}, {tokens:,} output tokens; no repeat begins that would probably "
-        f"end after {job.minutes:g} minutes; kept in {work}"
+        f"bench: {len({turn.server for turn in left})} servers to start, {turns} turns in {len(job.repeats)} "
+        f"repeats{kept}; {tokens:,} output tokens to go, about {minutes:.0f} minutes with the demo model on "
+        f"two CPU cores, starts not counted; no repeat begins that would probably end after {job.minutes:g} "
+        f"minutes; kept in {work}"
     )
+
+
+def _guess_s(turn: "Turn") -> float:
+    """As a small CPU takes with the demo model: 22 tokens/s for one request, 100 for 32 at a time."""
+    tokens_per_s = 20 + 2.5 * min(turn.concurrency, 32)
+    return 3 + len(turn.models) * turn.output_tokens / tokens_per_s

@@ -25,8 +25,8 @@ class Plan:
     in the store of system h. No new repeat begins if it would probably end after `minutes`.
     """
 
-    repeats: int = 5
-    loads: tuple[Load, ...] = (Load(1, 6), Load(8, 24), Load(32, 64))
+    repeats: int = 3
+    loads: tuple[Load, ...] = (Load(1, 4), Load(8, 16), Load(32, 48))
     output_tokens: int = 16
     copies: int = 1000
     minutes: float = 25.0
@@ -56,13 +56,13 @@ def check_plan(plan: Plan) -> None:
 
 
 def parse_loads(text: str) -> tuple[Load, ...]:
-    """`1:6,8:24` is 6 requests one at a time, then 24, 8 at a time. Raises `ConfigError`."""
+    """`1:4,8:16` is 4 requests one at a time, then 16, 8 at a time. Raises `ConfigError`."""
     try:
         pairs = [part.split(":") for part in text.split(",")]
         return tuple(Load(int(concurrency), int(requests)) for concurrency, requests in pairs)
     except ValueError:
         raise ConfigError(
-            f"--loads is {text!r}; expected CONCURRENCY:REQUESTS, separated by commas, as in 1:6,8:24"
+            f"--loads is {text!r}; expected CONCURRENCY:REQUESTS, separated by commas, as in 1:4,8:16"
         ) from None
 
 
