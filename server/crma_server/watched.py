@@ -40,3 +40,5 @@ def watch_app(app: FastAPI, settings: Settings, decisions: Decisions, *, traced:
         listeners=(decisions.add,),
     )
     app.user_middleware.insert(0, layer)
+    # vLLM's SageMaker bootstrap built the stack without this layer; the first request builds it again.
+    app.middleware_stack = None

@@ -39,6 +39,16 @@ def test_what_another_layer_turns_away_is_logged_too(tmp_path: Path) -> None:
     assert "hidden" not in text
 
 
+def test_a_stack_that_was_built_before_is_watched_too(tmp_path: Path) -> None:
+    app = FastAPI()
+    app.add_middleware(TurnsAway)
+    app.middleware_stack = app.build_middleware_stack()  # as model_hosting_container_standards does for vLLM
+    watch_app(app, Settings(request_log=str(tmp_path / "log")), Decisions(), traced=False)
+    reply = TestClient(app).get("/v1/models", headers={"x-request-id": "visit-7"})
+    assert (reply.status_code, reply.headers["x-request-id"]) == (401, "visit-7")
+    assert json.loads((tmp_path / "log").read_text())["request_id"] == "visit-7"
+
+
 def test_without_a_log_requests_have_ids_all_the_same() -> None:
     app = FastAPI()
     watch_app(app, Settings(), Decisions(), traced=False)
