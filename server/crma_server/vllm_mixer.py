@@ -1,7 +1,7 @@
 """The one module that CRMA adds to a served model: a LoRA target on the residual stream of every block.
 
 Owns: `residual_mixer`, and putting one behind each decoder layer of an already built vLLM model.
-Does not know families, adapters or kernels: a bundle's folded CRMA reaches the mixer as an ordinary LoRA.
+Does not know families or adapters: a bundle's folded CRMA reaches the mixer as an ordinary LoRA.
 """
 
 from functools import cache
@@ -13,6 +13,7 @@ from vllm.model_executor.layers.linear import LinearBase, ReplicatedLinear
 from vllm.model_executor.models.utils import PPMissingLayer, maybe_prefix
 
 from crma_adapters.bundle import MIXER
+from crma_server.vllm_punica import GroupedPunicaWrapper
 
 
 class ResidualMixer(ReplicatedLinear):  # type: ignore[misc]
@@ -46,7 +47,21 @@ class MixedLayer:
 
     def forward(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
         hidden_states, residual = super().forward(*args, **kwargs)  # type: ignore[misc]
-        return hidden_states + self.residual_mixer(hidden_states + residual), residual
+        return _add_mixed(self.residual_mixer, hidden_states, residual), residual
+
+
+def _add_mixed(mixer: Any, hidden_states: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
+    """hidden_states + mixer(hidden_states + residual), (T, d); nothing known to be zero is computed."""
+    if type(mixer) is ResidualMixer:
+        return hidden_states
+    kernel = getattr(mixer, "punica_wrapper", None)
+    if not isinstance(kernel, GroupedPunicaWrapper):
+        return hidden_states + mixer(hidden_states + residual)
+    weights = (mixer.lora_a_stacked, mixer.lora_b_stacked)
+    if torch.compiler.is_compiling() or kernel.touches(*weights, mixer.output_slices):
+        # In place: the layer made hidden_states for this sum, and no one else holds it.
+        kernel.add_lora_linear(hidden_states, hidden_states + residual, *weights, 1.0, mixer.output_slices)
+    return hidden_states
 
 
 @cache

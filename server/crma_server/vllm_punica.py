@@ -1,23 +1,27 @@
-"""The CPU engine's multi-LoRA kernel: one pair of matrix products per adapter slot in use.
+"""The CPU engine's multi-LoRA kernel: a few matrix products per module, whatever the number of adapters.
 
 vLLM 0.32's own (`PunicaWrapperCPU`) looks each token's adapter up by slot index, and a token without one has
 index -1: once every slot is taken, base requests are served with the last slot's adapter. It also copies a
-whole adapter per token. Here rows are grouped by slot once per step, rows without a slot are never touched,
-and a module that the slot's adapter does not target costs nothing.
+whole adapter per token. Here rows are laid out by slot once per step, rows without a slot are never touched,
+and a module that no adapter of the step targets costs nothing.
 
-Owns: the arithmetic. Knows LoRA layers only by the stacked tensors they pass: A (slots, 1, rank, in) and
-B (slots, 1, out, rank), one pair per output slice. GPUs keep vLLM's kernels.
+Owns: vLLM's interface to the kernel, LoRA layers being known only by the stacked tensors they pass:
+A (slots, 1, rank, in) and B (slots, 1, out, rank), one pair per output slice. GPUs keep vLLM's kernels.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.functional import linear
 from vllm.lora.model_manager import LoRAModelManager
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
-from crma_server.vllm_punica_slots import NO_SLOT, RowGroup, SlotRanks, group_rows, record_activations
+from crma_server.vllm_punica_op import add_lora_linear, number_of
+from crma_server.vllm_punica_products import add_products
+from crma_server.vllm_punica_slots import NO_SLOT, Plan, Run, StepRows
+from crma_server.vllm_punica_weights import WeightsByModule, report_activations
 
 
 class GroupedPunicaWrapper(PunicaWrapperCPU):  # type: ignore[misc]
@@ -31,19 +35,19 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):  # type: ignore[misc]
         self, max_num_batched_tokens: int, max_batches: int, device: torch.device | str, **kwargs: Any
     ) -> None:
         super().__init__(max_num_batched_tokens, max_batches, device, **kwargs)
-        self.ranks = SlotRanks()
-        self.token_groups: tuple[RowGroup, ...] = ()
-        self.sampler_groups: tuple[RowGroup, ...] = ()
+        self.weights = WeightsByModule()
+        self.tokens = self.sampled = StepRows(np.empty(0, dtype=np.int64))
+        self.number = number_of(self)
         self._token_lora_indices.fill_(NO_SLOT)
-        record_activations(LoRAModelManager)
+        report_activations(LoRAModelManager)
 
     def update_metadata(
         self, mapping: Any, lora_index_to_id: list[int | None], max_loras: int, vocab_size: int, **_: Any
     ) -> None:
         """Called by vLLM whenever a step's requests, or the slots of their adapters, change."""
         self._update_base_metadata(mapping, lora_index_to_id, max_loras, vocab_size)
-        self.token_groups = group_rows(self.token_lora_indices.numpy())
-        self.sampler_groups = group_rows(self.sampler_indices.numpy())
+        self.tokens = StepRows(self.token_lora_indices.numpy().copy())
+        self.sampled = StepRows(self.sampler_indices.numpy().copy())
 
     def add_lora_linear(
         self,
@@ -56,8 +60,41 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):  # type: ignore[misc]
         **_: Any,
     ) -> None:
         """y (T, sum of slices) += scale * x (T, in) @ A^T @ B^T, each row with its own slot's A and B."""
-        for group in self._groups(x):
-            self._add_group(group, y, x, lora_a_stacked, lora_b_stacked, scale, output_slices)
+        if torch.compiler.is_compiling():
+            a, b = list(lora_a_stacked), list(lora_b_stacked)
+            add_lora_linear(y, x, a, b, scale, list(output_slices), self.number)
+        elif self.tokens.in_use:
+            self.add_lora_now(y, x, lora_a_stacked, lora_b_stacked, scale, output_slices)
+
+    def add_lora_now(
+        self,
+        y: torch.Tensor,
+        x: torch.Tensor,
+        lora_a_stacked: Sequence[torch.Tensor],
+        lora_b_stacked: Sequence[torch.Tensor],
+        scale: float,
+        output_slices: Sequence[int],
+    ) -> None:
+        """`add_lora_linear` for the present step, never traced."""
+        tokens = self._tokens(x)
+        if not tokens.in_use:
+            return
+        weights = self.weights.of(lora_a_stacked, lora_b_stacked, output_slices)
+        plan = tokens.plan(weights.targeting)
+        if plan.runs or plan.batches:
+            add_products(weights, plan, y, x, scale)
+
+    def touches(
+        self,
+        lora_a_stacked: Sequence[torch.Tensor],
+        lora_b_stacked: Sequence[torch.Tensor],
+        output_slices: Sequence[int],
+    ) -> bool:
+        """Whether any row of the present step has an adapter that targets the module."""
+        in_use = self.tokens.in_use
+        if not in_use:
+            return False
+        return bool(in_use & self.weights.of(lora_a_stacked, lora_b_stacked, output_slices).targeting)
 
     def add_lora_logits(
         self,
@@ -69,8 +106,10 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):  # type: ignore[misc]
         **_: Any,
     ) -> None:
         """y (N, vocab) += scale * x (N, d) @ A^T @ B^T, over the rows whose logits are computed."""
-        for group in self._logits_groups(x):
-            self._add_group(group, y, x, (lora_a_stacked,), (lora_b_stacked,), scale, (y.size(-1),))
+        if not self.tokens.in_use:
+            return
+        weights = self.weights.of((lora_a_stacked,), (lora_b_stacked,), (y.size(-1),))
+        add_products(weights, self._logits_plan(x, weights.targeting), y, x, scale)
 
     def add_lora_embedding(
         self, y: torch.Tensor, x: torch.Tensor, lora_b_stacked: torch.Tensor, **_: Any
@@ -87,10 +126,9 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):  # type: ignore[misc]
         **_: Any,
     ) -> None:
         """y[i] (T, rank) += scale * x (T, in) @ A_i^T. Called by fully sharded LoRA layers only."""
-        for group in self._groups(x):
-            rows = _take(x, group)
+        for slot, rows in self._tokens(x).by_slot():
             for out, stacked_a in zip(y, lora_a_stacked, strict=True):
-                _add(out, group, scale * linear(rows, stacked_a[group.slot, 0].float()))
+                out[rows] += (scale * linear(x[rows].float(), stacked_a[slot, 0].float())).to(out.dtype)
 
     def add_expand(
         self,
@@ -102,72 +140,31 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):  # type: ignore[misc]
         **_: Any,
     ) -> None:
         """y (T, out) += x[i] (T, rank) @ B_i^T, slice by slice from column `offset_start` on."""
-        for group in self._groups(y):
-            for index, columns, b in self._targets(group.slot, lora_b_stacked, output_slices, offset_start):
-                _add(y[:, columns], group, linear(_take(x[index], group)[:, : b.size(-1)], b))
+        for slot, rows in self._tokens(y).by_slot():
+            first = offset_start
+            for shrunk, stacked_b, size in zip(x, lora_b_stacked, output_slices, strict=True):
+                added = linear(shrunk[rows].float(), stacked_b[slot, 0].float())
+                y[rows, first : first + size] += added.to(y.dtype)
+                first += size
 
-    def _add_group(
-        self,
-        group: RowGroup,
-        y: torch.Tensor,
-        x: torch.Tensor,
-        lora_a_stacked: Sequence[torch.Tensor],
-        lora_b_stacked: Sequence[torch.Tensor],
-        scale: float,
-        output_slices: Sequence[int],
-    ) -> None:
-        targets = self._targets(group.slot, lora_b_stacked, output_slices)
-        if not targets:
-            return
-        rows = _take(x, group)
-        for index, columns, b in targets:
-            a = lora_a_stacked[index][group.slot, 0, : b.size(-1)].float()
-            _add(y[:, columns], group, scale * linear(linear(rows, a), b))
-
-    def _targets(
-        self, slot: int, lora_b_stacked: Sequence[torch.Tensor], output_slices: Sequence[int], offset: int = 0
-    ) -> list[tuple[int, slice, torch.Tensor]]:
-        """(index, columns of y, B (out, rank in use)) of each output slice the slot's adapter targets."""
-        targets = []
-        for index, (stacked_b, size) in enumerate(zip(lora_b_stacked, output_slices, strict=True)):
-            if rank := self.ranks.rank(stacked_b, slot):
-                # Logits are wider than the head's B where vLLM pads the vocabulary.
-                width = min(size, stacked_b.size(-2))
-                b = stacked_b[slot, 0, :width, :rank].float()
-                targets.append((index, slice(offset, offset + width), b))
-            offset += size
-        return targets
-
-    def _groups(self, x: torch.Tensor) -> tuple[RowGroup, ...]:
-        if self.token_groups and x.size(0) < len(self.token_lora_indices):
+    def _tokens(self, x: torch.Tensor) -> StepRows:
+        if self.tokens.in_use and x.size(0) < self.tokens.count:
             raise RuntimeError(
-                f"LoRA got {x.size(0)} rows in a step of {len(self.token_lora_indices)} tokens; expected a "
+                f"LoRA got {x.size(0)} rows in a step of {self.tokens.count} tokens; expected a "
                 "row for every token: which adapter is whose cannot be told otherwise"
             )
-        return self.token_groups
+        return self.tokens
 
-    def _logits_groups(self, x: torch.Tensor) -> tuple[RowGroup, ...]:
+    def _logits_plan(self, x: torch.Tensor, targeting: int) -> Plan:
         """Rows to sample from are gathered into a tensor of their own, in the order of the sampler's indices.
 
         Prompt log-probabilities instead pass a slice of the step's hidden states, all of one request: its
         place in them says whose. vLLM 0.32's own kernel takes these rows for sampled ones and crashes.
         """
         is_slice = x.untyped_storage().nbytes() != x.numel() * x.element_size()
-        if not is_slice and x.size(0) == len(self.sampler_indices):
-            return self.sampler_groups
+        if not is_slice and x.size(0) == self.sampled.count:
+            return self.sampled.plan(targeting)
         slot = int(self.token_lora_indices[x.storage_offset() // x.stride(0)])
-        return () if slot == NO_SLOT else (RowGroup(slot, slice(0, x.size(0))),)
-
-
-def _take(x: torch.Tensor, group: RowGroup) -> torch.Tensor:
-    """The group's rows of x, in float32."""
-    rows = x[group.rows] if isinstance(group.rows, slice) else x.index_select(0, group.rows)
-    return rows.float()
-
-
-def _add(y: torch.Tensor, group: RowGroup, delta: torch.Tensor) -> None:
-    """y[rows] += delta, rounded to y's dtype first either way: a request's neighbours must not change it."""
-    if isinstance(group.rows, slice):
-        y[group.rows].add_(delta.to(y.dtype))
-    else:
-        y.index_add_(0, group.rows, delta.to(y.dtype))
+        if slot == NO_SLOT or not targeting >> slot & 1:
+            return Plan()
+        return Plan((Run(slot, 0, x.size(0)),))

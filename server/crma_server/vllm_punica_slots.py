@@ -1,86 +1,137 @@
-"""Which rows of a step belong to which adapter slot, and how much of a slot each module uses.
+"""Which rows of a step belong to which adapter slot, laid out for as few products as possible.
 
-Owns: the grouping of rows by slot, and the record of each stacked tensor's rank in use, slot by slot.
-Does not know what is computed with them.
+Owns: `StepRows`, the rows of one step, and its `Plan`s. Does not know what is computed with them.
 """
 
 from dataclasses import dataclass
-from functools import wraps
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 
 NO_SLOT = -1
+# Consecutive rows of one slot from which on a product of their own costs less than gathering them.
+LONG_RUN = 16
+# Unused slots between used ones that a batched product may read: one costs less than a further product.
+MAX_GAP = 1
+
+SlotArray = np.ndarray[Any, np.dtype[np.int64]]
+Rows = np.ndarray[Any, np.dtype[np.intp]]
 
 
 @dataclass(frozen=True)
-class RowGroup:
-    """The rows of a step that use one slot: a slice if consecutive, else their (n,) int64 indices."""
+class Run:
+    """Consecutive rows that use one slot."""
 
     slot: int
-    rows: slice | torch.Tensor
+    first: int
+    count: int
 
 
-def group_rows(slots: np.ndarray[Any, np.dtype[np.int64]]) -> tuple[RowGroup, ...]:
-    """Group rows by their slots (T,); rows with NO_SLOT are in no group."""
-    return tuple(
-        RowGroup(int(slot), _slice_or_indices(np.flatnonzero(slots == slot)))
-        for slot in np.unique(slots)
-        if slot != NO_SLOT
+@dataclass(frozen=True)
+class Batch:
+    """Scattered rows of consecutive slots: the same number for each slot, filled up with rows named twice.
+
+    `rows`: (slots x m,) int64, slot by slot. `padding`: (slots, m, 1) bool, true where a row only fills up,
+    None where none does. What is added for such a row must be zero.
+    """
+
+    first_slot: int
+    slots: int
+    rows: torch.Tensor
+    padding: torch.Tensor | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every row with a slot, once: in a run or in a batch."""
+
+    runs: tuple[Run, ...] = ()
+    batches: tuple[Batch, ...] = ()
+
+
+NOTHING = Plan()
+
+
+class StepRows:
+    """The slots (T,) int64 of a step's rows, and the plans for them: made once per step and set of slots."""
+
+    def __init__(self, slots: SlotArray) -> None:
+        self.count = len(slots)
+        self.in_use = slot_set(set(slots.tolist()) - {NO_SLOT})
+        self._slots = slots
+        self._plans: dict[int, Plan] = {0: NOTHING}
+
+    def plan(self, targeting: int) -> Plan:
+        """The plan for a module that the adapters in the slots `targeting` (see `slot_set`) target."""
+        wanted = self.in_use & targeting
+        plan = self._plans.get(wanted)
+        if plan is None:
+            plan = self._plans[wanted] = plan_rows(self._of(wanted))
+        return plan
+
+    def by_slot(self) -> list[tuple[int, torch.Tensor]]:
+        """Each slot in use with its rows (n,) int64."""
+        used = [slot for slot in range(self.in_use.bit_length()) if self.in_use >> slot & 1]
+        return [(slot, torch.from_numpy(np.flatnonzero(self._slots == slot))) for slot in used]
+
+    def _of(self, wanted: int) -> SlotArray:
+        if wanted == self.in_use:
+            return self._slots
+        kept = [slot for slot in range(wanted.bit_length()) if wanted >> slot & 1]
+        return np.where(np.isin(self._slots, kept), self._slots, NO_SLOT)
+
+
+def slot_set(slots: set[int]) -> int:
+    """A set of slots as the bits of an int, which is quick to intersect and to look up."""
+    return sum(1 << slot for slot in slots)
+
+
+def plan_rows(slots: SlotArray) -> Plan:
+    """Lay out rows by their slots (T,); rows with NO_SLOT are in nothing."""
+    ends = [0, *(np.flatnonzero(np.diff(slots)) + 1).tolist(), len(slots)]
+    runs = [
+        Run(slot, first, end - first)
+        for first, end in pairwise(ends)
+        if end > first and (slot := int(slots[first])) != NO_SLOT
+    ]
+    if len(runs) <= 2:
+        return Plan(tuple(runs))
+    scattered: dict[int, list[int]] = {}
+    for run in runs:
+        if run.count < LONG_RUN:
+            scattered.setdefault(run.slot, []).extend(range(run.first, run.first + run.count))
+    return Plan(tuple(run for run in runs if run.count >= LONG_RUN), tuple(_batches(scattered)))
+
+
+def _batches(rows_of: dict[int, list[int]]) -> list[Batch]:
+    """A batch for each stretch of slots; a slot of many rows alone, as others would be filled up to it."""
+    alone = [slot for slot, rows in rows_of.items() if len(rows) >= LONG_RUN]
+    together = sorted(rows_of.keys() - set(alone))
+    stretches: list[list[int]] = []
+    for slot in together:
+        if stretches and slot - stretches[-1][-1] <= MAX_GAP + 1:
+            stretches[-1].append(slot)
+        else:
+            stretches.append([slot])
+    return [_batch(slots, rows_of) for slots in [*([slot] for slot in alone), *stretches]]
+
+
+def _batch(slots: list[int], rows_of: dict[int, list[int]]) -> Batch:
+    first, count = slots[0], slots[-1] - slots[0] + 1
+    height = max(len(rows_of[slot]) for slot in slots)
+    # Filled up with a row of the batch, so that no other row is written to.
+    rows = np.full((count, height), rows_of[first][0], dtype=np.int64)
+    padding = np.ones((count, height, 1), dtype=np.bool_)
+    for slot in slots:
+        own = rows_of[slot]
+        rows[slot - first] = own[0]
+        rows[slot - first, : len(own)] = own
+        padding[slot - first, : len(own)] = False
+    return Batch(
+        first,
+        count,
+        torch.from_numpy(rows.reshape(-1)),
+        torch.from_numpy(padding) if padding.any() else None,
     )
-
-
-def _slice_or_indices(rows: np.ndarray[Any, np.dtype[np.intp]]) -> slice | torch.Tensor:
-    first, last = int(rows[0]), int(rows[-1])
-    if last - first + 1 == len(rows):
-        return slice(first, last + 1)
-    return torch.from_numpy(rows)
-
-
-class SlotRanks:
-    """Per module and slot, the rank in use: 0 where the slot's adapter does not touch the module.
-
-    Modules are told apart by the address of their stacked B, which vLLM allocates once and writes in place.
-    """
-
-    def __init__(self) -> None:
-        self._ranks: dict[tuple[int, int], int] = {}
-
-    def record(self, stacked_b: torch.Tensor, slot: int) -> None:
-        """Read the rank in use off a slot just written. `stacked_b`: (slots, 1, out, max_rank)."""
-        columns = stacked_b[slot].flatten(0, -2).any(dim=0).nonzero()
-        self._ranks[stacked_b.data_ptr(), slot] = int(columns[-1]) + 1 if len(columns) else 0
-
-    def rank(self, stacked_b: torch.Tensor, slot: int) -> int:
-        """The rank in use, or the whole allocated one if the slot was never recorded."""
-        return self._ranks.get((stacked_b.data_ptr(), slot), stacked_b.size(-1))
-
-
-def record_activations(manager_class: Any) -> None:
-    """Have vLLM's LoRA manager tell each layer's kernel wrapper of every slot it writes. Idempotent.
-
-    vLLM has no hook for this. `activate_adapter` is the only place that writes adapters into slots, and a
-    changed adapter in the same slot under the same id (a reload in place) shows nowhere else.
-    """
-    activate = manager_class.activate_adapter
-    if hasattr(activate, "records_slots"):
-        return
-
-    @wraps(activate)
-    def activate_and_record(manager: Any, lora_id: int) -> bool:
-        activated: bool = activate(manager, lora_id)
-        if activated:
-            slot = manager.lora_index_to_id.index(lora_id)
-            for layer in manager.modules.values():
-                for stacked_b in _stacked_b(layer):
-                    layer.punica_wrapper.ranks.record(stacked_b, slot)
-        return activated
-
-    activate_and_record.records_slots = True  # type: ignore[attr-defined]
-    manager_class.activate_adapter = activate_and_record
-
-
-def _stacked_b(layer: Any) -> tuple[torch.Tensor, ...]:
-    stacked: torch.Tensor | tuple[torch.Tensor, ...] = getattr(layer, "lora_b_stacked", ())
-    return (stacked,) if isinstance(stacked, torch.Tensor) else tuple(stacked)

@@ -103,9 +103,6 @@ def test_modules_an_adapter_does_not_target_are_not_computed() -> None:
     wrapper = wrapper_for(FULL)
     b[1][2] = 0
     b[0][2, 0, :, 5:] = 0
-    for slot in range(SLOTS):
-        for stacked_b in b:
-            wrapper.ranks.record(stacked_b, slot)
     y, x = rows(len(FULL), sum(OUT)), rows(len(FULL), WIDTH)
     expected = by_definition(y, x, a, b, FULL)
     a[1][2] = torch.nan  # would show in y if it were read
@@ -171,6 +168,41 @@ def test_a_step_without_adapters_changes_nothing() -> None:
     before = y.clone()
     wrapper_for([NO_SLOT, NO_SLOT]).add_lora_linear(y, rows(2, WIDTH), a, b, 1.0, OUT)
     assert torch.equal(y, before)
+
+
+def test_a_step_whose_adapters_do_not_target_the_module_does_not_read_it() -> None:
+    a, b = stacked(torch.float32)
+    for stacked_b in b:
+        stacked_b[[0, 2]] = 0
+    y, x = rows(3, sum(OUT)), rows(3, WIDTH)
+    before = y.clone()
+    wrapper = wrapper_for([0, 2, NO_SLOT])
+    assert not wrapper.touches(a, b, OUT)
+    wrapper.add_lora_linear(y, x, a, b, 1.0, OUT)
+    assert torch.equal(y, before)
+    assert wrapper_for([0, 1, NO_SLOT]).touches(a, b, OUT)
+
+
+def test_long_and_scattered_rows_share_a_step() -> None:
+    """A decode batch ahead of two prompts, as vLLM's scheduler has them."""
+    slots = [0, 1, NO_SLOT, 0, 2, 1, 0, *[2] * 40, *[NO_SLOT] * 3, *[0] * 17]
+    a, b = stacked(torch.float32)
+    x, y = rows(len(slots), WIDTH), rows(len(slots), sum(OUT))
+    expected = by_definition(y, x, a, b, slots)
+    wrapper_for(slots).add_lora_linear(y, x, a, b, 1.0, OUT)
+    assert torch.allclose(y.double(), expected, atol=1e-5)
+
+
+def test_an_adapter_written_into_a_used_slot_is_read_anew() -> None:
+    a, b = stacked(torch.float32)
+    wrapper, x = wrapper_for(FULL), rows(len(FULL), WIDTH)
+    wrapper.add_lora_linear(torch.zeros(len(FULL), sum(OUT)), x, a, b, 1.0, OUT)
+    a[0][1] *= 2
+    b[2][1] = 0
+    wrapper.weights.slot_written(b, 1)
+    y = torch.zeros(len(FULL), sum(OUT))
+    wrapper.add_lora_linear(y, x, a, b, 1.0, OUT)
+    assert torch.allclose(y.double(), by_definition(torch.zeros_like(y), x, a, b, FULL), atol=1e-5)
 
 
 def test_fewer_rows_than_tokens_is_refused() -> None:

@@ -1,67 +1,90 @@
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crma_server.vllm_punica_slots import NO_SLOT, SlotRanks, group_rows, record_activations
+from crma_server.vllm_punica_slots import LONG_RUN, NO_SLOT, NOTHING, Plan, Run, StepRows, plan_rows, slot_set
 
 
-@given(st.lists(st.integers(NO_SLOT, 3), min_size=1, max_size=20))
-def test_groups_hold_every_row_with_a_slot_once(slots: list[int]) -> None:
-    found = {}
-    for group in group_rows(np.array(slots)):
-        for row in torch.arange(len(slots))[group.rows].tolist():
-            assert row not in found
-            found[row] = group.slot
-    assert found == {row: slot for row, slot in enumerate(slots) if slot != NO_SLOT}
+def step(slots: Sequence[int]) -> StepRows:
+    return StepRows(np.array(slots, dtype=np.int64))
 
 
-def test_consecutive_rows_are_a_slice() -> None:
-    [first, second] = group_rows(np.array([NO_SLOT, 2, 2, 0, 2][:4]))
-    assert (first.slot, first.rows, second.slot, second.rows) == (0, slice(3, 4), 2, slice(1, 3))
+def planned(plan: Plan) -> list[tuple[int, int]]:
+    """(row, slot) of everything that the plan adds to, padding left out."""
+    found = [(row, run.slot) for run in plan.runs for row in range(run.first, run.first + run.count)]
+    for batch in plan.batches:
+        padding = torch.zeros(len(batch.rows), dtype=torch.bool)
+        if batch.padding is not None:
+            padding = batch.padding.flatten()
+        slots = torch.arange(batch.first_slot, batch.first_slot + batch.slots)
+        of_row = slots.repeat_interleave(len(batch.rows) // batch.slots)
+        found += list(zip(batch.rows[~padding].tolist(), of_row[~padding].tolist(), strict=True))
+    return sorted(found)
 
 
-def test_rank_in_use_ends_at_the_last_column_that_adds_anything() -> None:
-    ranks, stacked_b = SlotRanks(), torch.zeros(2, 1, 5, 8)
-    stacked_b[0, 0, 3, 2] = -1.0
-    ranks.record(stacked_b, 0)
-    ranks.record(stacked_b, 1)
-    assert (ranks.rank(stacked_b, 0), ranks.rank(stacked_b, 1)) == (3, 0)
+@st.composite
+def slots_of_rows(draw: st.DrawFn) -> list[int]:
+    """Stretches of rows, some long enough for a run."""
+    stretches = draw(
+        st.lists(st.tuples(st.integers(NO_SLOT, 6), st.sampled_from([1, 1, 2, LONG_RUN])), max_size=20)
+    )
+    return [slot for slot, count in stretches for _ in range(count)]
 
 
-def test_unrecorded_slot_counts_as_whole() -> None:
-    assert SlotRanks().rank(torch.zeros(2, 1, 5, 8), 1) == 8
+@given(slots_of_rows())
+def test_every_row_with_a_slot_is_planned_once(slots: list[int]) -> None:
+    plan = plan_rows(np.array(slots, dtype=np.int64))
+    assert planned(plan) == [(row, slot) for row, slot in enumerate(slots) if slot != NO_SLOT]
 
 
-class Manager:
-    """vLLM's manager as far as it matters here: it writes an adapter's B into the next slot of each layer."""
-
-    def __init__(self, layer: Any, adapters: dict[int, float]) -> None:
-        self.modules = {"layer": layer}
-        self.adapters = adapters
-        self.lora_index_to_id: list[int | None] = [None, None]
-
-    def activate_adapter(self, lora_id: int) -> bool:
-        if lora_id in self.lora_index_to_id:
-            return False
-        slot = self.lora_index_to_id.index(None)
-        self.lora_index_to_id[slot] = lora_id
-        self.modules["layer"].lora_b_stacked[0][slot] = self.adapters[lora_id]
-        return True
+@given(slots_of_rows())
+def test_only_rows_with_a_slot_fill_batches_up(slots: list[int]) -> None:
+    for batch in plan_rows(np.array(slots, dtype=np.int64)).batches:
+        assert all(slots[row] != NO_SLOT for row in batch.rows.tolist())
 
 
-def test_every_written_slot_is_recorded_also_when_reloaded_in_place() -> None:
-    stacked_b, ranks = torch.zeros(2, 1, 5, 8), SlotRanks()
-    layer = SimpleNamespace(lora_b_stacked=(stacked_b,), punica_wrapper=SimpleNamespace(ranks=ranks))
-    record_activations(Manager)
-    record_activations(Manager)  # vLLM builds several wrappers: the second must not wrap again
-    manager = Manager(layer, {1: 0.0, 2: 1.0})
-    assert manager.activate_adapter(1) and manager.activate_adapter(2) and not manager.activate_adapter(2)
-    assert (ranks.rank(stacked_b, 0), ranks.rank(stacked_b, 1)) == (0, 8)
-    manager.adapters[1] = 1.0
-    manager.lora_index_to_id[0] = None
-    manager.activate_adapter(1)
-    assert ranks.rank(stacked_b, 0) == 8
+def test_consecutive_rows_are_a_run() -> None:
+    assert plan_rows(np.array([NO_SLOT, 2, 2, 0])) == Plan((Run(2, 1, 2), Run(0, 3, 1)))
+
+
+def test_scattered_rows_of_neighbouring_slots_share_a_batch() -> None:
+    [batch] = plan_rows(np.array([3, 4, 3, 4, NO_SLOT, 5])).batches
+    assert (batch.first_slot, batch.slots, batch.rows.tolist()) == (3, 3, [0, 2, 1, 3, 5, 5])
+    assert batch.padding is not None and batch.padding.flatten().tolist() == [False] * 5 + [True]
+
+
+def test_slots_far_apart_are_not_read_across() -> None:
+    batches = plan_rows(np.array([0, 7, 0, 7, 6])).batches
+    assert [(batch.first_slot, batch.slots) for batch in batches] == [(0, 1), (6, 2)]
+
+
+def test_a_slot_of_many_rows_does_not_fill_the_others_up() -> None:
+    batches = plan_rows(np.array([0, 1] * LONG_RUN + [2])).batches
+    assert [(batch.first_slot, batch.slots) for batch in batches] == [(0, 1), (1, 1), (2, 1)]
+
+
+@pytest.mark.parametrize("slots", [[], [NO_SLOT, NO_SLOT]])
+def test_a_step_without_slots_has_nothing_to_do(slots: list[int]) -> None:
+    assert not step(slots).in_use and step(slots).plan(slot_set({0, 1})) is NOTHING
+
+
+def test_a_modules_plan_has_only_the_slots_that_target_it() -> None:
+    rows = step([0, 1, 2, 0, 1])
+    assert planned(rows.plan(slot_set({1, 5}))) == [(1, 1), (4, 1)]
+    assert rows.plan(slot_set({5})) is NOTHING
+
+
+def test_rows_are_laid_out_once_per_step() -> None:
+    rows = step([0, 1, 0, 1])
+    assert rows.plan(slot_set({0, 1})) is rows.plan(slot_set({0, 1, 2}))
+
+
+def test_rows_by_slot() -> None:
+    assert [(slot, rows.tolist()) for slot, rows in step([1, NO_SLOT, 0, 1]).by_slot()] == [
+        (0, [2]),
+        (1, [0, 3]),
+    ]

@@ -1,0 +1,173 @@
+"""The adapters of one module as the CPU kernel reads them: every slot's A and B, packed and in float32.
+
+vLLM keeps a tensor per output slice, as wide as the largest rank allowed. Here a module's slices share one A,
+so that x is read once for all of them, and ranks end where the adapters in the slots do.
+
+Owns: the packed copy, what it holds of which slot, and learning of a slot written anew.
+Does not know which rows use a slot.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any
+
+import torch
+
+from crma_server.vllm_punica_slots import slot_set
+
+
+class ModuleWeights:
+    """A (slots, ranks of all slices, in) and, for each slice an adapter targets, B (slots, rank, out).
+
+    `stale` holds the slots written since they were last read; `read_stale` reads them.
+    """
+
+    def __init__(
+        self,
+        stacked_a: Sequence[torch.Tensor],
+        stacked_b: Sequence[torch.Tensor],
+        output_slices: Sequence[int],
+    ) -> None:
+        self._stacked = list(zip(stacked_a, stacked_b, strict=True))
+        # Logits are wider than the head's B where vLLM pads the vocabulary.
+        self._widths = [min(size, b.size(-2)) for size, b in zip(output_slices, stacked_b, strict=True)]
+        self._output_slices = list(output_slices)
+        self._slots = stacked_b[0].size(0)
+        self._in_use = [[0] * len(self._stacked)] * self._slots
+        self._ranks = [0] * len(self._stacked)
+        self.stale = set(range(self._slots))
+        self.targeting = 0
+        with _ordinary_tensors():
+            self._allocate()
+
+    def read_stale(self) -> None:
+        """Copy the slots written since the last time. Repacks them all where one's rank exceeds what fits."""
+        stale, self.stale = self.stale, set()
+        with _ordinary_tensors():
+            self._read(stale)
+
+    def _read(self, stale: set[int]) -> None:
+        for slot in stale:
+            self._in_use[slot] = [_rank_in_use(b[slot, 0]) for _, b in self._stacked]
+        self.targeting = slot_set({slot for slot, ranks in enumerate(self._in_use) if any(ranks)})
+        largest = [max(ranks) for ranks in zip(*self._in_use, self._ranks, strict=True)]
+        if largest != self._ranks:
+            self._ranks, stale = largest, set(range(self._slots))
+            self._allocate()
+        for slot in stale:
+            self._write(slot)
+
+    def outputs(self, y: torch.Tensor) -> Sequence[torch.Tensor]:
+        """The columns of y (T, out) that each packed B adds to."""
+        if self._whole:
+            return (y,)
+        parts = y.split_with_sizes(self._split, 1)
+        return [parts[index] for index in self._parts]
+
+    def _allocate(self) -> None:
+        """Room for the ranks. The kernel's views are made here: making one costs as much as using it."""
+        width, in_size = sum(self._ranks), self._stacked[0][0].size(-1)
+        device = self._stacked[0][1].device
+        self._a = torch.zeros(self._slots, width, in_size, device=device)
+        self.a = self._a.transpose(1, 2)
+        self.a_of = self.a.unbind(0)
+        targeted = [index for index, rank in enumerate(self._ranks) if rank]
+        self.ranks = [self._ranks[index] for index in targeted]
+        self.b = [torch.zeros(self._slots, self._ranks[i], self._widths[i], device=device) for i in targeted]
+        self.b_of = list(zip(*(b.unbind(0) for b in self.b), strict=True))
+        self._split: list[int] = []
+        self._parts: list[int] = []
+        for index, (size, width) in enumerate(zip(self._output_slices, self._widths, strict=True)):
+            if self._ranks[index]:
+                self._parts.append(len(self._split))
+            self._split += [width, size - width] if width < size else [size]
+        self._whole = len(self._split) == 1
+
+    def _write(self, slot: int) -> None:
+        self._a[slot].zero_()
+        first, packed = 0, iter(self.b)
+        for (a, b), width, rank, used in zip(
+            self._stacked, self._widths, self._ranks, self._in_use[slot], strict=True
+        ):
+            if rank:
+                self._a[slot, first : first + used] = a[slot, 0, :used]
+                up = next(packed)[slot].zero_()
+                up[:used] = b[slot, 0, :width, :used].t()
+                if not up.isfinite().all():
+                    # Zero times infinity is not zero: such a B would reach the rows that fill up a batch.
+                    up.nan_to_num_()
+                    self._a[slot, first : first + used] = torch.nan
+            first += rank
+
+
+@contextmanager
+def _ordinary_tensors() -> Iterator[None]:
+    """Tensors made in inference mode, where a module may be used first, could not be written to outside."""
+    with torch.inference_mode(False), torch.no_grad():
+        yield
+
+
+def _rank_in_use(b: torch.Tensor) -> int:
+    """The rank up to which B (out, rank) has a column that adds anything."""
+    columns = b.any(dim=0).nonzero()
+    return int(columns[-1]) + 1 if len(columns) else 0
+
+
+class WeightsByModule:
+    """Each module's weights, packed when first asked for.
+
+    Modules are told apart by the address of their first stacked B: vLLM allocates it once, writes in place.
+    """
+
+    def __init__(self) -> None:
+        self._weights: dict[int, ModuleWeights] = {}
+
+    def of(
+        self,
+        stacked_a: Sequence[torch.Tensor],
+        stacked_b: Sequence[torch.Tensor],
+        output_slices: Sequence[int],
+    ) -> ModuleWeights:
+        """The module's weights, as of now."""
+        address = stacked_b[0].data_ptr()
+        weights = self._weights.get(address)
+        if weights is None:
+            weights = self._weights[address] = ModuleWeights(stacked_a, stacked_b, output_slices)
+        if weights.stale:
+            weights.read_stale()
+        return weights
+
+    def slot_written(self, stacked_b: Sequence[torch.Tensor], slot: int) -> None:
+        """Have the module read a slot again when it is next used."""
+        if weights := self._weights.get(stacked_b[0].data_ptr()):
+            weights.stale.add(slot)
+
+
+def report_activations(manager_class: Any) -> None:
+    """Have vLLM's LoRA manager tell each layer's kernel wrapper of every slot it writes. Idempotent.
+
+    vLLM has no hook for this. `activate_adapter` is the only place that writes adapters into slots, and a
+    changed adapter in the same slot under the same id (a reload in place) shows nowhere else.
+    """
+    activate = manager_class.activate_adapter
+    if hasattr(activate, "reports_slots"):
+        return
+
+    @wraps(activate)
+    def activate_and_report(manager: Any, lora_id: int) -> bool:
+        activated: bool = activate(manager, lora_id)
+        if activated:
+            slot = manager.lora_index_to_id.index(lora_id)
+            for layer in manager.modules.values():
+                if stacked_b := _stacked_b(layer):
+                    layer.punica_wrapper.weights.slot_written(stacked_b, slot)
+        return activated
+
+    activate_and_report.reports_slots = True  # type: ignore[attr-defined]
+    manager_class.activate_adapter = activate_and_report
+
+
+def _stacked_b(layer: Any) -> tuple[torch.Tensor, ...]:
+    stacked: torch.Tensor | tuple[torch.Tensor, ...] = getattr(layer, "lora_b_stacked", ())
+    return (stacked,) if isinstance(stacked, torch.Tensor) else tuple(stacked)

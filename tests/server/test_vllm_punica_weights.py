@@ -1,0 +1,118 @@
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from crma_server.vllm_punica_slots import slot_set
+from crma_server.vllm_punica_weights import ModuleWeights, WeightsByModule, report_activations
+
+SLOTS, RANK, IN, OUT = 2, 8, 6, (5, 4)
+
+
+def stacks() -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """As vLLM allocates them: zeros."""
+    return [torch.zeros(SLOTS, 1, RANK, IN) for _ in OUT], [torch.zeros(SLOTS, 1, out, RANK) for out in OUT]
+
+
+def fill(a: torch.Tensor, b: torch.Tensor, slot: int, rank: int) -> None:
+    """An adapter of that rank in the slot, as vLLM writes it."""
+    a[slot], b[slot] = 0, 0
+    a[slot, 0, :rank], b[slot, 0, :, :rank] = torch.randn(rank, IN), torch.randn(OUT[0], rank)
+
+
+def read(a: list[torch.Tensor], b: list[torch.Tensor]) -> ModuleWeights:
+    weights = ModuleWeights(a, b, [stack.size(-2) for stack in b])
+    weights.read_stale()
+    return weights
+
+
+def test_no_adapter_takes_no_memory() -> None:
+    weights = read(*stacks())
+    assert (weights.targeting, weights.ranks, weights.b, weights.a.numel()) == (0, [], [], 0)
+
+
+def test_ranks_end_where_the_adapters_do_and_untargeted_slices_are_left_out() -> None:
+    a, b = stacks()
+    fill(a[0], b[0], slot=1, rank=3)
+    weights = read(a, b)
+    assert (weights.targeting, weights.ranks) == (slot_set({1}), [3])
+    assert torch.equal(weights.a[1], a[0][1, 0, :3].T) and torch.equal(weights.b[0][1], b[0][1, 0, :, :3].T)
+    [columns] = weights.outputs(torch.arange(9.0).expand(2, 9))
+    assert columns[0].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_larger_rank_repacks_every_slot() -> None:
+    a, b = stacks()
+    fill(a[0], b[0], slot=0, rank=2)
+    weights = read(a, b)
+    fill(a[0], b[0], slot=1, rank=5)
+    weights.stale.add(1)
+    weights.read_stale()
+    assert weights.ranks == [5]
+    for slot in range(SLOTS):
+        assert torch.equal(weights.a[slot] @ weights.b[0][slot], (b[0][slot, 0] @ a[0][slot, 0]).T)
+
+
+def test_a_smaller_adapter_leaves_nothing_of_the_one_before() -> None:
+    a, b = stacks()
+    fill(a[0], b[0], slot=0, rank=5)
+    weights = read(a, b)
+    fill(a[0], b[0], slot=0, rank=2)
+    weights.stale.add(0)
+    weights.read_stale()
+    assert not weights.a[0][:, 2:].any() and not weights.b[0][0, 2:].any()
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_weights_first_read_in_inference_mode_can_be_written_outside_of_it(rank: int) -> None:
+    a, b = stacks()
+    fill(a[0], b[0], slot=0, rank=rank)
+    with torch.inference_mode():
+        weights = read(a, b)
+    fill(a[0], b[0], slot=0, rank=rank)
+    weights.stale.add(0)
+    weights.read_stale()
+    assert torch.equal(weights.a[0], a[0][0, 0, :rank].T)
+
+
+def test_a_broken_b_stays_with_its_own_rows() -> None:
+    a, b = stacks()
+    fill(a[0], b[0], slot=0, rank=2)
+    b[0][0, 0, 0, 0] = torch.inf
+    weights = read(a, b)
+    assert weights.b[0].isfinite().all() and weights.a[0].isnan().all()
+
+
+class Manager:
+    """vLLM's manager as far as it matters here: it writes an adapter's B into the next slot of each layer."""
+
+    def __init__(self, layer: Any, adapters: dict[int, float]) -> None:
+        self.modules = {"layer": layer, "without adapters": SimpleNamespace()}
+        self.adapters = adapters
+        self.lora_index_to_id: list[int | None] = [None, None]
+
+    def activate_adapter(self, lora_id: int) -> bool:
+        if lora_id in self.lora_index_to_id:
+            return False
+        slot = self.lora_index_to_id.index(None)
+        self.lora_index_to_id[slot] = lora_id
+        self.modules["layer"].lora_b_stacked[0][slot] = self.adapters[lora_id]
+        return True
+
+
+def test_every_written_slot_is_read_again_also_when_reloaded_in_place() -> None:
+    a, b = stacks()
+    by_module = WeightsByModule()
+    layer = SimpleNamespace(lora_b_stacked=tuple(b), punica_wrapper=SimpleNamespace(weights=by_module))
+    report_activations(Manager)
+    report_activations(Manager)  # vLLM builds several wrappers: the second must not wrap again
+    manager = Manager(layer, {1: 0.0, 2: 1.0})
+    weights = by_module.of(a, b, OUT)
+    assert manager.activate_adapter(1) and manager.activate_adapter(2) and not manager.activate_adapter(2)
+    assert weights.stale == {0, 1}
+    assert by_module.of(a, b, OUT) is weights and weights.targeting == slot_set({1}) and not weights.stale
+    manager.adapters[1] = 1.0
+    manager.lora_index_to_id[0] = None
+    manager.activate_adapter(1)
+    assert by_module.of(a, b, OUT).targeting == slot_set({0, 1})
