@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crma_adapters.errors import RouterError, UnknownModelError
 from crma_router.router_queue import RouterBusyError
+from crma_server.body_text import is_too_deep
 from crma_server.catalog import AUTO, BASE
 from crma_server.in_flight import Lease
 from crma_server.marked_reply import MarkedReply
@@ -22,6 +23,7 @@ from crma_server.replies import send_error
 from crma_server.request_text import request_conversation
 from crma_server.selection import Asked, Choice, Selector
 from crma_server.session_key import session_key
+from crma_server.splice import splice_member
 
 # Images travel in bodies as base64; anything larger than this is not a prompt.
 MAX_BODY_BYTES = 64 * 2**20
@@ -77,12 +79,13 @@ class RoutingMiddleware:
         if document is None:  # not a request at all: vLLM's own validation says what is wrong
             return await self._app(scope, _replay(body, receive), send)
         with self._selector.in_flight.lease() as lease:  # what answers stays until the reply has ended
-            await self._answer(kind, document, lease, scope, receive, send)
+            await self._answer(kind, body, document, lease, scope, receive, send)
         return None
 
     async def _answer(
         self,
         kind: Kind,
+        body: bytes,
         document: dict[str, Any],
         lease: Lease,
         scope: Scope,
@@ -108,7 +111,7 @@ class RoutingMiddleware:
             return await send_error(send, 400, "BadRequestError", str(error))
         if kind is not Kind.TOKENS:
             tell_choice(scope, name, choice, document, started_ns, time.time_ns())
-        body = _rendered(document | {"model": choice.target.engine_model})
+        body = _renamed(body, document, choice.target.engine_model)
         if body is None:
             return await send_error(send, 400, "BadRequestError", "the body is nested too deeply: flatten it")
         reply = send if kind is Kind.TOKENS else _marked(choice, scope, send)
@@ -132,10 +135,16 @@ def _asked(scope: Scope, document: dict[str, Any]) -> Asked:
     return Asked(conversation, session_key(scope["headers"], document, conversation.opening))
 
 
-def _rendered(document: dict[str, Any]) -> bytes | None:
-    """JSON; None for a document that could be read, but is nested deeper than can be written."""
+def _renamed(body: bytes, document: dict[str, Any], model: str) -> bytes | None:
+    """`body`, which reads as `document`, with `model` in it; None if it is nested deeper than can be written.
+
+    The name goes behind everything else: of two members of one name a JSON reader takes the last, vLLM's as
+    ours. Writing the whole document again would take most of this layer's time for a large body.
+    """
+    if json.detect_encoding(body) == "utf-8" and not is_too_deep(body):
+        return splice_member(body, "model", json.dumps(model).encode("ascii"))
     try:
-        return json.dumps(document).encode("ascii")
+        return json.dumps(document | {"model": model}).encode("ascii")
     except RecursionError:
         return None
 

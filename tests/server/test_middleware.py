@@ -162,6 +162,30 @@ def question(model: str | None, text: str = "I have a fever", **more: Any) -> di
     return body if model is None else body | {"model": model}
 
 
+def test_the_name_is_added_and_all_else_passes_byte_for_byte(ask: Ask) -> None:
+    """Two members of one name are one to a JSON reader: the last."""
+    said = b'"messages": [{"role": "user", "content": "fever \xc3\xa9"}]'
+    raw = b' {"model": "x", "model":"auto", "seed": 1e2, %b } \n' % said
+    application = Application()
+    assert ask(application, raw).headers["x-crma-adapter"] == "medical"
+    kept = raw.strip().removesuffix(b"}")
+    assert application.body == kept + b',"model":"medical@%b+%b"}' % (MEDICAL.encode(), CRMA.encode())
+    assert application.model == f"medical@{MEDICAL}+{CRMA}"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32-le"])
+def test_what_is_no_plain_utf_8_is_written_again(ask: Ask, encoding: str) -> None:
+    application = Application()
+    assert ask(application, json.dumps(question("auto")).encode(encoding)).status == 200
+    assert json.loads(application.body) == question(f"medical@{MEDICAL}+{CRMA}")
+
+
+def test_a_deep_document_is_written_again_or_refused(ask: Ask) -> None:
+    application = Application()
+    reply = ask(application, question("medical", deep=json.loads("[" * 300 + "]" * 300)))
+    assert (reply.status, application.model) == (200, f"medical@{MEDICAL}+{CRMA}")
+
+
 @pytest.mark.parametrize("model", ["auto", "smollm2", None, ""])
 def test_a_question_reaches_its_adapter(ask: Ask, model: str | None) -> None:
     application = Application()
