@@ -15,6 +15,7 @@ from crma_eval.conversations import command as conversations
 from crma_eval.crashes import command as crashes
 from crma_eval.forgetting import command as forgetting
 from crma_eval.fuzz import command as fuzz
+from crma_eval.kernel import command as kernel
 from crma_eval.overhead import command as overhead
 from crma_eval.routed import command as routed
 from crma_eval.router_latency import command as router_latency
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     forgetting.add_command(commands)
     fuzz.add_command(commands)
     holdout.add_command(commands)
+    kernel.add_command(commands)
     overhead.add_command(commands)
     questions.add_command(commands)
     routed.add_command(commands)

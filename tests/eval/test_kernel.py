@@ -1,0 +1,41 @@
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crma_eval.cli import main
+from crma_eval.kernel import command
+
+TIMINGS: list[dict[str, Any]] = [
+    {
+        "case": {"phase": "decode", "rows": 8, "slots": 5, "rank": 64},
+        "ms": {"idle": 0.08, "bound": 4.0, "crma": 10.0, "vllm": 75.0},
+    }
+]
+
+
+def test_a_row_has_the_ratios() -> None:
+    report = command.kernel_report(TIMINGS, layers=30, repeats=5)
+    assert report.rows == (("decode", "8", "5", "64", "0.08", "4.00", "10.00", "75.00", "2.5", "7.5"),)
+    assert report.figures["timings"] == TIMINGS
+
+
+def test_the_command_writes_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "_measured", lambda layers, _: TIMINGS * layers)
+    assert main(["kernel", "--layers", "2", "--report", str(tmp_path)]) == 0
+    assert (tmp_path / "kernel.md").read_text().count("| decode |") == 2
+
+
+def test_a_failing_benchmark_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "executable", "false")
+    assert main(["kernel"]) == 2
+    assert "vllm_kernel_benchmark ended with status 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--layers", "--repeats"])
+def test_at_least_one(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["kernel", flag, "0"]) == 2
+    assert f"{flag} is 0" in capsys.readouterr().err

@@ -1,0 +1,17 @@
+import pytest
+
+from crma_server.vllm_kernel_benchmark import Case, cases, measure
+
+
+def test_every_slot_of_a_case_has_a_row() -> None:
+    for case in cases():
+        assert set(case.slot_of_rows()) == set(range(case.slots))
+        assert len(case.slot_of_rows()) == case.rows
+
+
+@pytest.mark.parametrize("phase", ["decode", "prefill"])
+def test_every_way_is_timed(phase: str) -> None:
+    timing = measure(Case(phase, rows=8, slots=2, rank=4), layers=1, repeats=2)
+    assert set(timing.ms) == {"bound", "idle", "crma", "vllm"}
+    assert all(ms > 0 for ms in timing.ms.values())
+    assert timing.ms["idle"] < timing.ms["crma"]
