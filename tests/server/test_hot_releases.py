@@ -1,9 +1,11 @@
 """Releases published to a real `crma-serve` with a real engine, while it answers."""
 
 import itertools
+import json
 import re
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,12 +26,14 @@ pytestmark = pytest.mark.engine
 
 QUESTION = "How do doctors treat a high fever in children? " * 8  # several blocks of the prefix cache
 SOON_S = 30.0
+DRAIN_S = 120
 
 
 class Hot:
     """A served store that tests publish to, one after the other."""
 
-    def __init__(self, root: Path, drafts: Path, base: BaseModel, server: Any) -> None:
+    def __init__(self, root: Path, drafts: Path, base: BaseModel, server: Any, log: Path) -> None:
+        self.log = log
         self.store, self.drafts, self.base, self.server = Store(root), drafts, base, server
         self.seeds = itertools.count(100)
         self.client = openai.OpenAI(
@@ -79,6 +83,19 @@ class Hot:
         reply = self.ask(model, max_tokens=8, **more)
         return [entry.logprob for entry in reply.choices[0].logprobs.content]
 
+    def ready(self) -> tuple[int, Any]:
+        """Status and document of `GET /ready`."""
+        try:
+            with urllib.request.urlopen(f"{self.server.address}/ready") as reply:
+                return reply.status, json.load(reply)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    def logged(self, request_id: str) -> list[Any]:
+        """The lines of the request log with this id."""
+        lines = [json.loads(line) for line in self.log.read_text().splitlines()]
+        return [line for line in lines if line["request_id"] == request_id]
+
     def names(self) -> set[str]:
         return {model.id for model in self.client.models.list().data}
 
@@ -94,7 +111,9 @@ def hot(
 ) -> Iterator[Hot]:
     root, drafts = tmp_path_factory.mktemp("hot") / "store", tmp_path_factory.mktemp("hot-drafts")
     publish_small_store(root, drafts / "first", base_model, None)
-    yield Hot(root, drafts, base_model, serve(root))
+    log = drafts / "requests.log"
+    flags = ("--request-log", str(log), "--shutdown-timeout", str(DRAIN_S))
+    yield Hot(root, drafts, base_model, serve(root, *flags), log)
 
 
 def test_a_new_version_answers_within_five_seconds_and_the_old_one_by_name(hot: Hot) -> None:
@@ -191,3 +210,40 @@ def test_a_canary_gets_its_share_of_sessions_and_each_session_stays(hot: Hot) ->
     assert answers() == drawn
     hot.store.promote("medical")
     assert hot.becomes(lambda: set(answers()) == {first})
+
+
+def test_the_log_knows_a_request_by_its_id_and_not_by_its_words(hot: Hot) -> None:
+    asked = hot.client.chat.completions.with_raw_response.create(
+        model="medical",
+        messages=[{"role": "user", "content": QUESTION}],
+        max_tokens=1,
+        extra_headers={"x-request-id": "visit-7@ward"},
+    )
+    assert asked.headers["x-request-id"] == "visit-7@ward"
+    assert hot.becomes(lambda: bool(hot.logged("visit-7@ward")))
+    (line,) = hot.logged("visit-7@ward")
+    assert (line["status"], line["ended"], line["asked"]) == (200, "complete", "medical")
+    assert line["version"] == asked.headers["x-crma-version"]
+    for said in (hot.log.read_text(), hot.server.output):
+        assert "fever" not in said
+
+
+def test_told_to_stop_it_finishes_what_it_answers_and_takes_no_more(hot: Hot) -> None:
+    """The last test: its server is gone."""
+    assert hot.ready() == (200, {"ready": True, "reason": None})
+    stream = hot.ask(max_tokens=120, stream=True, extra_body={"ignore_eos": True})
+    chunks = [next(iter(stream))]
+    listening = threading.Thread(target=lambda: chunks.extend(stream))
+    listening.start()
+    hot.server.process.terminate()
+    assert hot.becomes(lambda: hot.ready()[0] == 503)
+    assert hot.ready()[1] == {"ready": False, "reason": "stopping"}
+    with pytest.raises(openai.APIStatusError) as refused:
+        hot.ask()
+    assert refused.value.status_code == 503
+    assert int(refused.value.response.headers["retry-after"]) > 0
+    assert listening.is_alive(), "the stream ended before the refusal: make it longer"
+    listening.join(DRAIN_S)
+    assert chunks[-1].choices[0].finish_reason == "length"
+    assert sum(bool(chunk.choices[0].delta.content) for chunk in chunks) > 20
+    assert hot.server.process.wait(60) == 0
