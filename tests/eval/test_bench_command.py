@@ -39,6 +39,7 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "COMMAND", CLIENT)
     monkeypatch.setattr(session, "IDLE_S", 0.05)
     monkeypatch.setattr(session, "SETTLE_S", 0.0)
+    monkeypatch.setattr(session, "LEAST_FREE_BYTES", 0)
 
 
 @pytest.fixture
@@ -151,6 +152,16 @@ def test_a_server_that_does_not_start_is_quoted(
     assert (
         "ended with status 3 before it was ready, its last words: no memory left" in capsys.readouterr().err
     )
+
+
+@pytest.mark.usefixtures("stand_ins")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_no_server_is_started_without_memory_for_it(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(session, "LEAST_FREE_BYTES", 2**60)
+    assert main([*arguments, "--systems", "a"]) == 2
+    assert "free with 0 servers running" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("stand_ins")

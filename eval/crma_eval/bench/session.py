@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from crma_adapters.base_model import BaseModel
+from crma_adapters.errors import ConfigError
 from crma_eval.bench.client import Timings
 from crma_eval.bench.residency import Residency
 from crma_eval.bench.servers import Commands, Server, Spec, serving
@@ -21,6 +22,7 @@ IDLE_S = 5.0
 # vLLM's processes look for work without sleeping for a second after the last (SpinCondition): whoever has the
 # next turn would share the machine with them. The client takes a while too before it sends.
 SETTLE_S = 1.0
+LEAST_FREE_BYTES = 3 * 2**30
 
 
 class Client(Protocol):
@@ -131,9 +133,23 @@ def _start(names: set[str], job: Job, stage: Stage, stack: contextlib.ExitStack)
     servers = {}
     for name in [name for name in job.specs if name in names]:
         stage.started(name)
+        _check_memory(name, len(servers))
         server = stack.enter_context(serving(job.specs[name], stage.base, stage.logs, stage.commands))
         servers[name] = server
     return servers
+
+
+def _check_memory(name: str, running: int, meminfo: Path = Path("/proc/meminfo")) -> None:
+    """Raise `ConfigError` if one more server would probably end in the kernel killing something."""
+    if not meminfo.is_file():
+        return
+    lines = (line.split() for line in meminfo.read_text(encoding="utf-8").splitlines())
+    free = next((int(line[1]) * 1024 for line in lines if line[0] == "MemAvailable:"), LEAST_FREE_BYTES)
+    if free < LEAST_FREE_BYTES:
+        raise ConfigError(
+            f"{free / 2**30:.1f} GiB of memory are free with {running} servers running; expected "
+            f"{LEAST_FREE_BYTES / 2**30:g} to start {name}: leave systems out with --systems"
+        )
 
 
 def _turn(turn: Turn, bench: _Bench, stage: Stage) -> Found:

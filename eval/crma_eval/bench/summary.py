@@ -166,8 +166,9 @@ def _ratios_section(cells: Cells) -> Section:
                 texts = [ratio.text() if ratio else "-" for ratio in found]
                 rows.append((f"{system} / {against}", str(at), *texts))
     return Section("Ratios", ("", "at a time", "tokens/s", "tokens per CPU s"), tuple(rows), (
-        "Median over repeats and the extremes. CPU time is of all the server's processes; it does not see "
-        "waiting, and other work on the machine disturbs it less.",
+        "Median over repeats and the extremes. CPU time is of all the server's processes. Other work on the "
+        "machine disturbs it less; but vLLM's processes wait for each other without sleeping, so some of it "
+        "is waiting.",
     ))  # fmt: skip
 
 
