@@ -111,11 +111,11 @@ class RoutingMiddleware:
             return await send_error(send, 400, "BadRequestError", str(error))
         if kind is not Kind.TOKENS:
             tell_choice(scope, name, choice, document, started_ns, time.time_ns())
-        body = _renamed(body, document, choice.target.engine_model)
-        if body is None:
+        renamed = _renamed(body, document, choice.target.engine_model)
+        if renamed is None:
             return await send_error(send, 400, "BadRequestError", "the body is nested too deeply: flatten it")
         reply = send if kind is Kind.TOKENS else _marked(choice, scope, send)
-        await self._app(_with_length(scope, len(body)), _replay(body, receive), reply)
+        await self._app(_with_length(scope, len(renamed)), _replay(renamed, receive), reply)
         return None
 
 
