@@ -30,7 +30,7 @@ _DESCRIPTION = """\
 Starts bare vLLM (LoRA off; on but idle; one LoRA by name) and crma-serve (by name; auto; domains mixed;
 CRMA on and off mixed; 1,000 adapters in 8 slots), drives them in turns with vLLM's own benchmark client on
 the same questions, and reports figures and ratios with their spread. Every server stays in memory (about
-2 GB each with the demo model). A stopped run goes on where it was. Exit status 1: a goal was missed.
+3 GB each with the demo model). A stopped run goes on where it was. Exit status 1: a goal was missed.
 """
 
 
@@ -45,7 +45,7 @@ def add_command(commands: Any) -> None:
                         help="folder made by crma-train demo-data (default: %(default)s)")  # fmt: skip
     parser.add_argument("--domain", help="whose questions are asked (default: the release's first)")
     parser.add_argument("--model", help="base model, if not the release's own")
-    parser.add_argument("--systems", help="only these, by their letters: a,c,d (default: all)")
+    parser.add_argument("--systems", help="only these, by their letters: a,c,d (default: all but a-eager)")
     for flag, default, meaning in (
         ("--repeats", DEFAULTS.repeats, "turns of each system under each load"),
         ("--output-tokens", DEFAULTS.output_tokens, "of each answer"),
@@ -118,14 +118,15 @@ def _side_by_side(args: argparse.Namespace, plan: Plan, subject: "Subject") -> i
 
 
 def _curves(args: argparse.Namespace, plan: Plan, subject: "Subject") -> int:
-    from crma_eval.bench.curves import curves_job
+    from crma_eval.bench.curves import curves_jobs
     from crma_eval.bench.curves_report import curves_report
+    from crma_eval.bench.session import joined
     from crma_eval.bench.traffic import read_questions
 
     work = _work(args, "curves", plan, subject)
     questions = read_questions(args.data, subject.domain)
-    outcome = _measure(curves_job(plan, questions, subject, work), subject, work)
-    report = curves_report(subject.base.name, outcome)
+    outcomes = [_measure(job, subject, work) for job in curves_jobs(plan, questions, subject, work)]
+    report = curves_report(subject.base.name, joined(outcomes))
     print(report.markdown())
     if args.report is not None:
         report.write(args.report)

@@ -11,7 +11,7 @@ from crma_eval.bench.many_adapters import add_copies, add_of_rank, live_lora
 from crma_eval.bench.plan import Plan
 from crma_eval.bench.servers import Spec
 from crma_eval.bench.session import Job, in_turns
-from crma_eval.bench.systems import BASE, Subject, copy_names, lora_flags
+from crma_eval.bench.systems import BASE, Subject, copy_names, lora_flags, max_rank
 from crma_eval.bench.traffic import deal, rotate
 from crma_eval.bench.turn import Turn
 
@@ -55,18 +55,28 @@ def rank_name(rank: int) -> str:
     return f"rank-{rank:03d}"
 
 
-def curves_job(plan: Plan, questions: Sequence[str], subject: Subject, work: Path) -> Job:
-    """Every point of every curve in each repeat."""
-    turns = [list(_repeat(plan, questions, repeat)) for repeat in range(plan.repeats)]
+def curves_jobs(plan: Plan, questions: Sequence[str], subject: Subject, work: Path) -> tuple[Job, ...]:
+    """Every point of every curve in each repeat; two jobs, one after the other, since all of their servers
+    would take too much memory at a time. Each has half of the time."""
+    every = [list(_repeat(plan, questions, repeat)) for repeat in range(plan.repeats)]
+    specs = _specs(subject, work)
+    groups = ({name for name in specs if name.startswith("store-")}, {MIXED, BARE})
+    return tuple(_job(group, every, specs, questions, plan.minutes / len(groups)) for group in groups)
+
+
+def _job(
+    group: set[str], every: list[list[Turn]], specs: dict[str, Spec], questions: Sequence[str], minutes: float
+) -> Job:
+    turns = [[turn for turn in row if turn.server in group] for row in every]
     warm_ups = {
         turn.server: Turn(-1, turn.system, turn.server, 8, 4, rotate(turn.models, 8), deal(questions, 0, 8))
         for turn in turns[0]
     }
     return Job(
-        specs=_specs(subject, work),
+        specs={name: spec for name, spec in specs.items() if name in group},
         repeats=tuple(in_turns(row, repeat) for repeat, row in enumerate(turns)),
         warm_ups=tuple(warm_ups.values()),
-        minutes=plan.minutes,
+        minutes=minutes,
     )
 
 
@@ -93,7 +103,7 @@ def _specs(subject: Subject, work: Path) -> dict[str, Spec]:
     for count in IN_STORE:
         store = work / f"store-{count}"
         add_copies([source], copy_names(count), store)
-        flags = (*subject.flags, *lora_flags(max(RANKS)))
+        flags = (*subject.flags, *lora_flags(max_rank(subject)))
         specs[f"store-{count}"] = Spec(f"store-{count}", flags, store=store)
     store = work / MIXED
     add_copies([source], copy_names(max(IN_BATCH)), store)

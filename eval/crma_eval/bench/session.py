@@ -59,6 +59,15 @@ class Outcome:
         return next((server.ready_s for server in self.servers if server.name == name), None)
 
 
+def joined(outcomes: Sequence[Outcome]) -> Outcome:
+    """Of jobs that ran one after the other; `idle_cpu` is the worst of theirs."""
+    return Outcome(
+        tuple(found for outcome in outcomes for found in outcome.found),
+        tuple(server for outcome in outcomes for server in outcome.servers),
+        max(outcome.idle_cpu for outcome in outcomes),
+    )
+
+
 @dataclass(frozen=True)
 class Stage:
     """Where a run takes place. `started` hears of each server, `measured` of each turn."""

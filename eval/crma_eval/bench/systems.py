@@ -19,6 +19,8 @@ from crma_eval.bench.plan import RESIDENT, SLOTS
 from crma_eval.bench.servers import Spec
 
 BASE, AUTO, CRMA_OFF = "base", "auto", ":crma-off"
+# It explains (a) beside (b), is no goal's, and takes a server of its own.
+ON_REQUEST = ("a-eager",)
 # vllm.config.lora.MaxLoRARanks
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
@@ -74,9 +76,12 @@ def systems(subject: Subject, copies: int) -> tuple[System, ...]:
 
 
 def choose_systems(every: Sequence[System], wanted: str | None) -> tuple[System, ...]:
-    """Those whose keys stand in `wanted`, comma-separated; all for None. Raises `ConfigError`."""
+    """Those whose keys stand in `wanted`, comma-separated; for None all that no memory need be spared for.
+
+    Raises `ConfigError` for a key that there is not.
+    """
     if wanted is None:
-        return tuple(every)
+        return tuple(system for system in every if system.key not in ON_REQUEST)
     keys = {system.key for system in every}
     asked = wanted.split(",")
     if unknown := [key for key in asked if key not in keys]:
