@@ -139,7 +139,7 @@ class _Bench:
 
 
 def _start(names: set[str], job: Job, stage: Stage, stack: contextlib.ExitStack) -> dict[str, Server]:
-    servers = {}
+    servers: dict[str, Server] = {}
     for name in [name for name in job.specs if name in names]:
         stage.started(name)
         _check_memory(name, len(servers))
