@@ -23,7 +23,7 @@ from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 from crma_server.vllm_punica import GroupedPunicaWrapper
 
 # SmolLM2-135M: (in, output slices) of qkv, o, gate and up, down, and the residual mixer.
-MODULES = (
+MODULES: tuple[tuple[int, tuple[int, ...]], ...] = (
     (576, (576, 192, 192)),
     (576, (576,)),
     (576, (1536, 1536)),

@@ -56,7 +56,8 @@ def _add_mixed(mixer: Any, hidden_states: torch.Tensor, residual: torch.Tensor) 
         return hidden_states
     kernel = getattr(mixer, "punica_wrapper", None)
     if not isinstance(kernel, GroupedPunicaWrapper):
-        return hidden_states + mixer(hidden_states + residual)
+        mixed: torch.Tensor = hidden_states + mixer(hidden_states + residual)
+        return mixed
     weights = (mixer.lora_a_stacked, mixer.lora_b_stacked)
     if torch.compiler.is_compiling() or kernel.touches(*weights, mixer.output_slices):
         # In place: the layer made hidden_states for this sum, and no one else holds it.

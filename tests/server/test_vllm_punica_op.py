@@ -44,7 +44,7 @@ def test_one_graph_serves_every_step(backend: str) -> None:
     torch._dynamo.reset()
     compiled: Callable[[torch.Tensor], torch.Tensor] = torch.compile(layer, fullgraph=True, backend=backend)
     x = torch.randn(4, IN)
-    results = []
+    results: list[torch.Tensor] = []
     with torch.inference_mode():
         # Traced in a step without adapters, as vLLM traces in its profile run.
         for slots in ([NO_SLOT] * 4, *STEPS):
