@@ -121,10 +121,10 @@ def small_goal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_sound_server(tmp_path: Path) -> None:
     faults = Faults()
-    with running(faults) as url:
-        status, figures = fuzz(url, tmp_path, "--requests", "240")
+    with running(faults) as url:  # what is drawn depends on the modules loaded: enough for each kind to come
+        status, figures = fuzz(url, tmp_path, "--requests", "900")
     assert status == 0
-    assert (figures["sent"], figures["failed"], figures["findings"]) == (240, 0, [])
+    assert (figures["sent"], figures["failed"], figures["findings"]) == (900, 0, [])
     assert figures["statuses"].keys() == {
         "GET /health", "GET /v1/models", "POST /v1/ask/{thing}", "GET /crma/v1/status",
     }  # fmt: skip
