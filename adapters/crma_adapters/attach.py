@@ -12,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from crma_adapters.block import apply_maps
 from crma_adapters.crma import Crma
-from crma_adapters.decoder import decoder, decoder_layers
+from crma_adapters.decoder import decoder, decoder_layers, is_checkpointed
 from crma_adapters.errors import ConfigError, IncompatibleError
 
 __all__ = ["Attachment", "attach", "decoder_layers"]
@@ -82,7 +82,7 @@ class Attachment:
         each layer goes backward through a graph by itself, and one shared by all would be gone after the
         first.
         """
-        if self._maps is not None and not getattr(layer, "gradient_checkpointing", False):
+        if self._maps is not None and not is_checkpointed(layer):
             return self._maps[index]
         solutions = self.crma.solve()
         return self.crma.block(index).maps(None if solutions is None else solutions[index])

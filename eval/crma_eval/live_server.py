@@ -1,4 +1,4 @@
-"""A `crma-serve` process of an evaluation's own: started on a free port, waited for, always stopped.
+"""A server process of an evaluation's own, `crma-serve` as a rule: started, waited for, always stopped.
 
 Owns: the process and its log. Knows nothing of what is asked.
 """
@@ -37,20 +37,24 @@ class ServerProcess:
 
     process: subprocess.Popen[bytes]
     log: Path
+    name: str = "crma-serve"
 
-    def wait_until_ready(self, timeout_s: float) -> str:
-        """Its address. Raises `ConfigError` if it ends before it is ready, or is not ready in time."""
+    def wait_until_ready(self, timeout_s: float, address: Callable[[], str | None] | None = None) -> str:
+        """Its address: what `address` tells once it is ready, `self.address` unless given.
+
+        Raises `ConfigError` if it ends before it is ready, or is not ready in time.
+        """
         deadline_s = time.monotonic() + timeout_s
         while True:
             ended = self.process.poll() is not None  # before reading: one that ended has said all it will
-            if address := self.address():
-                return address
+            if found := (address or self.address)():
+                return found
             if ended or time.monotonic() > deadline_s:
                 what = (
                     f"ended with status {self.process.returncode}" if ended else f"took over {timeout_s:g} s"
                 )
                 raise ConfigError(
-                    f"crma-serve {what} before it was ready, its last words: {self.last_words()}; all of "
+                    f"{self.name} {what} before it was ready, its last words: {self.last_words()}; all of "
                     f"them are in {self.log}"
                 )
             time.sleep(0.2)
@@ -101,17 +105,27 @@ def start_server(
     Start it from the main thread: Linux ends the server with the thread that started it.
     """
     chosen = ("--model", model) if model else ()
+    where = ("--adapters", str(adapters), "--port", str(free_port()))
+    return ServerProcess(launch([*command, *where, *chosen, *flags], log, environment), log)
+
+
+def launch(
+    command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start `command` as the leader of a session of its own; `log` is written anew, folders made.
+
+    `environment` adds to this process's.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as said:
-        process = subprocess.Popen(
-            [*command, "--adapters", str(adapters), "--port", str(_free_port()), *chosen, *flags],
+        return subprocess.Popen(
+            command,
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is ours; the server is stopped in order
             env=os.environ | dict(environment or {}),
         )
-    return ServerProcess(process, log)
 
 
 @contextmanager
@@ -140,7 +154,8 @@ def live_server(
         server.stop()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -54,14 +54,14 @@ class BodyLimit:
         if has_broken_text(body):
             text = "the body holds half a surrogate pair, which is no text: send whole characters"
             return await send_error(send, 400, "BadRequestError", text)
-        return await self._app(scope, _replay(body, receive), send)
+        return await self._app(scope, replay(body, receive), send)
 
     async def _too_large(self, send: Send) -> None:
         message = f"the body is larger than {self._max_bytes} bytes: send less"
         await send_error(send, 413, "RequestTooLarge", message, headers=_CLOSE)
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
+def replay(body: bytes, receive: Receive) -> Receive:
     """A `receive` that gives `body` once and then whatever comes, so that a disconnect is still heard."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 

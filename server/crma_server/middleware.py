@@ -9,11 +9,11 @@ import time
 from enum import Enum
 from typing import Any
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from crma_adapters.errors import RouterError, UnknownModelError
 from crma_router.router_queue import RouterBusyError
-from crma_server.body_text import is_too_deep
+from crma_server.body_limit import replay
 from crma_server.catalog import AUTO, BASE
 from crma_server.in_flight import Lease
 from crma_server.marked_reply import MarkedReply
@@ -77,7 +77,7 @@ class RoutingMiddleware:
             return None
         document = _parse(body)
         if document is None:  # not a request at all: vLLM's own validation says what is wrong
-            return await self._app(scope, _replay(body, receive), send)
+            return await self._app(scope, replay(body, receive), send)
         with self._selector.in_flight.lease() as lease:  # what answers stays until the reply has ended
             await self._answer(kind, body, document, lease, scope, receive, send)
         return None
@@ -115,7 +115,7 @@ class RoutingMiddleware:
         if renamed is None:
             return await send_error(send, 400, "BadRequestError", "the body is nested too deeply: flatten it")
         reply = send if kind is Kind.TOKENS else _marked(choice, scope, send)
-        await self._app(_with_length(scope, len(renamed)), _replay(renamed, receive), reply)
+        await self._app(_with_length(scope, len(renamed)), replay(renamed, receive), reply)
         return None
 
 
@@ -136,12 +136,12 @@ def _asked(scope: Scope, document: dict[str, Any]) -> Asked:
 
 
 def _renamed(body: bytes, document: dict[str, Any], model: str) -> bytes | None:
-    """`body`, which reads as `document`, with `model` in it; None if it is nested deeper than can be written.
+    """`body`, which reads as `document`, with `model` in it; None if it can neither be spliced nor written.
 
     The name goes behind everything else: of two members of one name a JSON reader takes the last, vLLM's as
     ours. Writing the whole document again would take most of this layer's time for a large body.
     """
-    if json.detect_encoding(body) == "utf-8" and not is_too_deep(body):
+    if json.detect_encoding(body) == "utf-8":
         return splice_member(body, "model", json.dumps(model).encode("ascii"))
     try:
         return json.dumps(document | {"model": model}).encode("ascii")
@@ -179,16 +179,6 @@ async def _read_body(receive: Receive, limit_bytes: int) -> bytes | None:
             raise _BodyTooLargeError
         more = message.get("more_body", False)
     return b"".join(chunks)
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives `body` once and then whatever comes, so that a disconnect is still heard."""
-    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def again() -> Message:
-        return messages.pop() if messages else await receive()
-
-    return again
 
 
 def _with_length(scope: Scope, length: int) -> Scope:

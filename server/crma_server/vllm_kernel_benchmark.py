@@ -1,6 +1,6 @@
 """How long the CPU kernel takes for a step's LoRA work, beside vLLM's own kernel and one read of the weights.
 
-    python -m crma_server.vllm_kernel_benchmark [--layers 30] [--repeats 5]
+    python -m crma_server.vllm_kernel_benchmark --layers 30 --repeats 5
 
 Writes one JSON list to standard output. `crma-eval kernel` runs this and makes the report.
 
@@ -30,7 +30,6 @@ MODULES: tuple[tuple[int, tuple[int, ...]], ...] = (
     (1536, (576,)),
     (576, (576,)),
 )
-LAYERS, REPEATS = 30, 5
 PREFILL = 512
 FIRST_ID = 100
 
@@ -135,8 +134,8 @@ def _wrapper(kind: type[PunicaWrapperCPU], slots: list[int] | list[None]) -> Pun
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--layers", type=int, default=LAYERS)
-    parser.add_argument("--repeats", type=int, default=REPEATS)
+    parser.add_argument("--layers", type=int, required=True)
+    parser.add_argument("--repeats", type=int, required=True)
     args = parser.parse_args()
     torch.set_num_threads(1)
     timings = []

@@ -148,7 +148,7 @@ def test_gradients_are_the_same_checkpointed(mode: Mode, reentrant: bool) -> Non
     assert plain.keys() == checkpointed.keys()
     for name, expected in plain.items():
         difference = (checkpointed[name] - expected).norm() / expected.norm()
-        assert difference <= 1e-5, name  # float32 sums over all blocks or block by block
+        assert difference <= 1e-5, name  # float32, products of all blocks at once or each alone: up to 7e-6
 
 
 def gradients(mode: Mode, reentrant: bool | None) -> dict[str, Tensor]:

@@ -129,8 +129,8 @@ def test_a_sound_server(tmp_path: Path) -> None:
         "GET /health", "GET /v1/models", "POST /v1/ask/{thing}", "GET /crma/v1/status",
     }  # fmt: skip
     counts = figures["statuses"]["POST /v1/ask/{thing}"]
-    assert counts["200"] >= 2  # some get past the schema, else only validation was tested
-    assert counts["422"] >= 2
+    assert counts["200"] > 4  # some get past the schema, else only validation was tested
+    assert counts["422"] > 5
     assert counts["503"] >= 1  # said on purpose
     assert len({str(body) for body in faults.bodies}) > 6
     markdown = (tmp_path / "fuzz.md").read_text()

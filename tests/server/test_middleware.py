@@ -180,7 +180,7 @@ def test_what_is_no_plain_utf_8_is_written_again(ask: Ask, encoding: str) -> Non
     assert json.loads(application.body) == question(f"medical@{MEDICAL}+{CRMA}")
 
 
-def test_a_deep_document_is_written_again_or_refused(ask: Ask) -> None:
+def test_a_deep_document_is_named_too(ask: Ask) -> None:
     application = Application()
     reply = ask(application, question("medical", deep=json.loads("[" * 300 + "]" * 300)))
     assert (reply.status, application.model) == (200, f"medical@{MEDICAL}+{CRMA}")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from crma_adapters.decoder import is_checkpointed
 from crma_training.tokens import Batch, Example, collate
 
 
@@ -44,10 +45,8 @@ def _states(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
     """
     token_ids, targets = batch.token_ids.to(model.device), batch.targets.to(model.device)
     decoder, shared = model.get_decoder(), batch.shared
-    # Checkpointed layers cannot fill a cache: they run twice. transformers' `is_gradient_checkpointing` tells
-    # the same, but looks at every module of the model each time, 1 % of a small model's step.
-    checkpointed = any(getattr(layer, "gradient_checkpointing", False) for layer in decoder.layers)
-    if len(token_ids) == 1 or shared == 0 or checkpointed:
+    # Checkpointed layers cannot fill a cache: they run twice.
+    if len(token_ids) == 1 or shared == 0 or any(is_checkpointed(layer) for layer in decoder.layers):
         return decoder(input_ids=token_ids, use_cache=False).last_hidden_state, targets
     cache = decoder(input_ids=token_ids[:1, :shared], use_cache=True).past_key_values
     cache.batch_repeat_interleave(len(token_ids))
