@@ -108,14 +108,15 @@ def _add_changing(
 
 def _explain(arguments: argparse.Namespace) -> int:
     live = _load(arguments)
-    decision = live.router.route(arguments.text)
-    neighbours = _neighbours(live, arguments.text, arguments.nearest)
+    decision, read = live.router.route(arguments.text), live.router.read(arguments.text)
+    neighbours = _neighbours(live, read, arguments.nearest)
     if arguments.json:
         found = None if neighbours is None else [asdict(one) for one in neighbours]
-        origin = {"router": live.version, "release": live.release, "nearest": found}
+        origin = {"router": live.version, "release": live.release, "read": read, "nearest": found}
         print(json.dumps(asdict(decision) | origin, ensure_ascii=False))
     else:
-        print("\n".join(decision_lines(live, decision, neighbours)))
+        shown = read if read != arguments.text.strip() else None
+        print("\n".join(decision_lines(live, decision, neighbours, read=shown)))
     return 0
 
 

@@ -15,6 +15,7 @@ PROTOTYPES = 60
 """Of each class at most, and of every two examples one: 46 KB a domain for 384 dimensions."""
 
 SHARPNESS = 6.0
+NEAREST = 40.0  # chosen on the training side of the demo data, as is the rest: docs/router.md
 _INVERSE_REGULARISATION = 0.05
 _ROUNDS = 20  # of k-means
 _LEAST_DEVIATION = 1e-6
@@ -27,25 +28,28 @@ def fit_head(examples: EmbeddedExamples, seed: int) -> LinearHead:
     if classes == 1:  # a single domain and nothing to tell it from: the distance alone decides
         size = examples.embeddings.shape[1]
         return LinearHead(np.zeros((1, size), np.float32), np.zeros(1, np.float32), 1.0, False)
-    prototypes = Prototypes(_centres(examples.embeddings, examples.labels, seed), SHARPNESS)
-    weight, bias = _weights(prototypes.likeness(examples.embeddings), examples.labels)
+    centres = _centres(examples.embeddings, examples.labels, seed)
+    counts = tuple(map(len, centres))
+    prototypes = Prototypes(np.concatenate(centres), SHARPNESS, counts, NEAREST)
+    likeness = prototypes.likeness(prototypes.cosines(examples.embeddings))
+    weight, bias = _weights(likeness, examples.labels)
     return LinearHead(weight, bias, 1.0, examples.has_outside, prototypes)
 
 
-def _centres(embeddings: Embeddings, labels: Labels, seed: int) -> FloatArray:
+def _centres(embeddings: Embeddings, labels: Labels, seed: int) -> list[FloatArray]:
+    """Those of each class, as they are kept: a loaded router decides as the fitted one."""
     # Routing does not need it. Imported before the limit, which holds for libraries that are loaded by then.
     from sklearn.cluster import KMeans
 
-    found = []
+    found: list[FloatArray] = []
     with threadpool_limits(1):  # threads add in any order: the same questions must give the same bytes
         for label in range(int(labels.max()) + 1):
             own = embeddings[labels == label]
             count = min(PROTOTYPES, (len(np.unique(own, axis=0)) + 1) // 2)
             means = KMeans(count, n_init=1, max_iter=_ROUNDS, random_state=seed).fit(own).cluster_centers_
-            found.append(means / np.linalg.norm(means, axis=1, keepdims=True))
-    # As they are kept: a loaded router decides as the fitted one.
-    kept: Embeddings = np.concatenate(found).astype(np.float16).astype(np.float32)
-    return kept
+            means /= np.linalg.norm(means, axis=1, keepdims=True)
+            found.append(means.astype(np.float16).astype(np.float32))
+    return found
 
 
 def _weights(features: FloatArray, labels: Labels) -> tuple[FloatArray, FloatArray]:

@@ -5,10 +5,10 @@ Owns: the two files and every check that a stranger's files need. Knows nothing 
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from safetensors.numpy import load_file, save
 
 from crma_adapters.document import STRICT, Finite, parse_document, render_document
@@ -46,12 +46,14 @@ class RouterDocument:
     report: FitReport
     usual: Usual | None = None
     sharpness: Above0 | None = None  # None: no prototypes
+    prototype_counts: list[Annotated[int, Field(ge=1)]] | None = None
+    nearest: Above0 | None = None  # None: fitted before the nearest one counted
 
 
 def save_model(model: RouterModel, directory: Path) -> None:
     """Write both files; the same model gives the same bytes."""
     outside, head = model.judge.outside, model.judge.head
-    unlikeness = outside.unlikeness
+    unlikeness, prototypes = outside.unlikeness, head.prototypes
     document = RouterDocument(
         embedder=model.embedder,
         domains=list(model.judge.domains),
@@ -64,7 +66,9 @@ def save_model(model: RouterModel, directory: Path) -> None:
         policy=model.policy,
         report=model.report,
         usual=model.usual,
-        sharpness=None if head.prototypes is None else head.prototypes.sharpness,
+        sharpness=None if prototypes is None else prototypes.sharpness,
+        prototype_counts=list(prototypes.counts) if prototypes and prototypes.nearest else None,
+        nearest=prototypes.nearest if prototypes and prototypes.nearest else None,
     )
     tensors = {"weight": head.weight, "bias": head.bias}
     if unlikeness is not None:
@@ -72,8 +76,8 @@ def save_model(model: RouterModel, directory: Path) -> None:
             "means": unlikeness.mahalanobis.means,
             "directions": unlikeness.mahalanobis.directions,
         }
-    if head.prototypes is not None:
-        tensors["prototypes"] = head.prototypes.centres.astype(np.float16)
+    if prototypes is not None:
+        tensors["prototypes"] = prototypes.centres.astype(np.float16)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / TENSORS_NAME).write_bytes(save({k: np.ascontiguousarray(v) for k, v in tensors.items()}))
     (directory / DOCUMENT_NAME).write_bytes(render_document(document, format=ROUTER_FORMAT))
@@ -91,17 +95,25 @@ def load_model(directory: Path) -> RouterModel:
         raise RouterError(f"no usable router: {error}; or fit it again") from error
     tensors = load_file(directory / TENSORS_NAME)
     _check(document, tensors, directory)
-    prototypes = (
-        None
-        if document.sharpness is None
-        else Prototypes(tensors["prototypes"].astype(np.float32), document.sharpness)
-    )
     head = LinearHead(
-        tensors["weight"], tensors["bias"], document.temperature, document.has_outside, prototypes
+        tensors["weight"],
+        tensors["bias"],
+        document.temperature,
+        document.has_outside,
+        _prototypes(document, tensors),
     )
     outside = Outside(_unlikeness(document, tensors), document.log_odds, document.ood_threshold)
     judge = Judge(tuple(document.domains), head, outside)
     return RouterModel(document.embedder, judge, document.policy, document.report, document.usual)
+
+
+def _prototypes(document: RouterDocument, tensors: dict[str, FloatArray]) -> Prototypes | None:
+    if document.sharpness is None:
+        return None
+    counts = tuple(document.prototype_counts or ())
+    return Prototypes(
+        tensors["prototypes"].astype(np.float32), document.sharpness, counts, document.nearest or 0.0
+    )
 
 
 def _unlikeness(document: RouterDocument, tensors: dict[str, FloatArray]) -> Unlikeness | None:
@@ -128,6 +140,14 @@ def _check(document: RouterDocument, tensors: dict[str, FloatArray], directory: 
             f"{directory / DOCUMENT_NAME}: far, precision and log_odds contradict one another; expected the "
             "first two together, or the last, or all: fit the router again"
         )
+    counts, classes = document.prototype_counts, len(domains) + document.has_outside
+    if (document.nearest is None) != (counts is None) or (
+        counts is not None and (document.sharpness is None or len(counts) != classes)
+    ):
+        raise RouterError(
+            f"{directory / DOCUMENT_NAME}: nearest {document.nearest}, prototype_counts {counts}; expected "
+            f"neither, or both with sharpness and {classes} counts: fit the router again"
+        )
     given = {name: (str(tensor.dtype), tensor.shape) for name, tensor in sorted(tensors.items())}
     expected = _expected(document, tensors)
     if given != expected:
@@ -145,7 +165,8 @@ def _expected(
     if document.far is not None:
         shapes |= {"directions": (_rows(tensors, "directions"), size), "means": (len(document.domains), size)}
     if document.sharpness is not None:
-        count = _rows(tensors, "prototypes")
+        counts = document.prototype_counts
+        count = _rows(tensors, "prototypes") if counts is None else sum(counts)
         shapes |= {"prototypes": (count, size), "weight": (classes, count)}
     types = {"prototypes": "float16"}
     return {name: (types.get(name, "float32"), shape) for name, shape in shapes.items()}

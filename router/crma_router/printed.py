@@ -14,9 +14,14 @@ _MOST_CHARACTERS = 70
 
 
 def decision_lines(
-    live: LiveRouter, decision: RoutingDecision, neighbours: Sequence[Neighbour] | None
+    live: LiveRouter,
+    decision: RoutingDecision,
+    neighbours: Sequence[Neighbour] | None,
+    *,
+    read: str | None = None,
 ) -> list[str]:
-    """One fact a line; `neighbours` None: the router's examples are not known."""
+    """One fact a line. `neighbours` None: the router's examples are not known. `read`: what of the text was
+    embedded, where that differs from it."""
     ranked = sorted(decision.scores.items(), key=lambda item: -item[1])
     side = "outside" if decision.ood_distance > decision.ood_threshold else "inside"
     return [
@@ -26,6 +31,7 @@ def decision_lines(
         "scores      " + ", ".join(f"{name} {score:.3f}" for name, score in ranked),
         f"distance    {decision.ood_distance:.2f}, {side} (threshold {decision.ood_threshold:.2f})",
         f"router      {live.version} of release {live.release}, embedder {live.router.model.embedder}",
+        *([f"read as     {_shown(read)}"] if read is not None else ()),
         *(_neighbour_line(one) for one in neighbours or ()),
     ]
 
@@ -44,6 +50,9 @@ def score_lines(scores: Scores) -> list[str]:
 
 
 def _neighbour_line(one: Neighbour) -> str:
-    text = " ".join(one.text.split())
-    shown = text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…"
-    return f"like        {one.similarity:.2f} {one.domain or 'none'}: {shown}"
+    return f"like        {one.similarity:.2f} {one.domain or 'none'}: {_shown(one.text)}"
+
+
+def _shown(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _MOST_CHARACTERS else f"{line[: _MOST_CHARACTERS - 1]}…"

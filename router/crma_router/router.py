@@ -16,6 +16,7 @@ from crma_router.fit import ACCEPTANCE, fit_model
 from crma_router.model import RouterModel
 from crma_router.persist import load_model, save_model
 from crma_router.policy import Policy, RoutingDecision, decide
+from crma_router.spelling import spelling
 from crma_router.usual import Usual
 
 __all__ = ["Router", "RouterData", "RoutingDecision", "fit_router"]
@@ -27,6 +28,7 @@ class Router:
     def __init__(self, model: RouterModel, embedder: Embedder) -> None:
         """Raises `RouterError` if `embedder` is not the one `model` was fitted with."""
         self.model = model
+        self._spelling = spelling()
         # Another router's embedder comes with its cache; one around the other would grow with every release.
         self._embedder = embedder if isinstance(embedder, CachedEmbedder) else CachedEmbedder(embedder)
         if embedder.name != model.embedder:
@@ -69,19 +71,23 @@ class Router:
         """Decide for each text, embedding them in one go."""
         if not texts:
             return []
-        clipped = [clip(text) for text in texts]
-        return self._decide(clipped, self._embedder.encode(clipped))
+        read = [self.read(text) for text in texts]
+        return self._decide(read, self._embedder.encode(read))
 
     def route_known(self, text: str) -> RoutingDecision | None:
         """The decision if the text was embedded lately, else None. Takes a fraction of a millisecond."""
-        clipped = clip(text)
-        embedding = self._embedder.known(clipped)
-        return None if embedding is None else self._decide([clipped], embedding)[0]
+        read = self.read(text)
+        embedding = self._embedder.known(read)
+        return None if embedding is None else self._decide([read], embedding)[0]
 
-    def _decide(self, clipped: list[str], embeddings: Embeddings) -> list[RoutingDecision]:
+    def read(self, text: str) -> str:
+        """`text` as it is embedded: its two ends if it is long, typing mistakes put right."""
+        return self._spelling.corrected(clip(text))
+
+    def _decide(self, read: list[str], embeddings: Embeddings) -> list[RoutingDecision]:
         return [
             decide(replace(one, has_words=has_words(text)), self.model.policy)
-            for one, text in zip(self.model.judge.evidence(embeddings), clipped, strict=True)
+            for one, text in zip(self.model.judge.evidence(embeddings), read, strict=True)
         ]
 
     def save(self, directory: Path) -> None:

@@ -16,11 +16,10 @@ def routed(router: Router, texts: list[str], domain: str | None) -> float:
 
 
 def test_unseen_questions_reach_their_domain(router: Router, unseen: RouterData) -> None:
-    assert {name: routed(router, texts, name) > 0.85 for name, texts in unseen.examples.items()} == {
-        "code": True,
-        "legal": True,
-        "medical": True,
-    }
+    shares = {name: routed(router, texts, name) for name, texts in unseen.examples.items()}
+    assert shares.keys() == {"code", "legal", "medical"}
+    assert min(shares.values()) > 0.8  # of 60 questions each: random words, no nearer to one another by topic
+    assert np.mean(list(shares.values())) > 0.87
 
 
 def test_unseen_small_talk_falls_back(router: Router, unseen: RouterData) -> None:
@@ -32,8 +31,8 @@ def test_without_out_of_domain_examples_the_distance_alone_still_refuses(
 ) -> None:
     router = fit_router(RouterData(data.examples, []), embedder)
     assert router.model.judge.outside.log_odds is None
-    assert routed(router, unseen.out_of_domain, None) > 0.6
-    assert routed(router, unseen.examples["legal"], "legal") > 0.85
+    assert routed(router, unseen.out_of_domain, None) > 0.8
+    assert np.mean([routed(router, texts, name) for name, texts in unseen.examples.items()]) > 0.87
 
 
 def test_with_many_out_of_domain_examples_their_likeness_alone_decides(

@@ -45,7 +45,17 @@ def test_extreme_logits_do_not_overflow(extreme: float) -> None:
 def test_likeness_is_one_at_a_prototype_and_falls_with_the_angle() -> None:
     prototypes = Prototypes(np.array([[1.0, 0.0], [0.0, 1.0]], np.float32), sharpness=5.0)
     expected = [[1.0, np.exp(-5.0)], [np.exp(-2.0), np.exp(-1.0)]]
-    np.testing.assert_allclose(prototypes.likeness(EMBEDDINGS), expected, rtol=1e-5)
+    np.testing.assert_allclose(prototypes.likeness(prototypes.cosines(EMBEDDINGS)), expected, rtol=1e-5)
     head = LinearHead(HEAD.weight, HEAD.bias, 2.0, True, prototypes)
     np.testing.assert_allclose(head.logits(EMBEDDINGS), expected @ HEAD.weight.T + HEAD.bias, rtol=1e-5)
     assert head.size == 2
+
+
+def test_the_nearest_prototype_of_each_class_adds_to_its_logit() -> None:
+    centres = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-1.0, 0.0]], np.float32)
+    head = LinearHead(
+        weight=np.zeros((3, 4), np.float32), bias=HEAD.bias, temperature=1.0, has_outside=True,
+        prototypes=Prototypes(centres, 5.0, counts=(1, 2, 1), nearest=10.0),
+    )  # fmt: skip
+    expected = np.array([[10.0, 6.0, -10.0], [6.0, 10.0, -6.0]]) + HEAD.bias
+    np.testing.assert_allclose(head.logits(EMBEDDINGS), expected, rtol=1e-5)

@@ -49,7 +49,7 @@ def test_saving_again_gives_the_same_bytes(saved: Path, embedder: Embedder) -> N
 
 def test_five_domains_of_the_widest_embedder_are_small(router: Router, tmp_path: Path) -> None:
     domains, size = ("a", "b", "c", "d", "e"), 768  # sentence and words
-    prototypes = Prototypes(np.zeros((6 * PROTOTYPES, size), np.float32), 6.0)
+    prototypes = Prototypes(np.zeros((6 * PROTOTYPES, size), np.float32), 6.0, (PROTOTYPES,) * 6, 40.0)
     weight = np.zeros((6, 6 * PROTOTYPES), np.float32)
     head = LinearHead(weight, np.zeros(6, np.float32), 1.0, True, prototypes)
     means, directions = np.zeros((5, size), np.float32), np.zeros((MOST_DIRECTIONS, size), np.float32)
@@ -130,6 +130,12 @@ def replaced(name: str, data: bytes) -> Change:
         (document(lambda it: it.update(log_odds=None)), "contradicts"),
         (document(lambda it: it.update(far=None)), "contradict one another"),
         (document(lambda it: it.update(far=None, precision=None)), "expected"),
+        (document(lambda it: it.update(nearest=None)), "prototype_counts"),
+        (document(lambda it: it.update(prototype_counts=None)), "prototype_counts"),
+        (document(lambda it: it["prototype_counts"].append(1)), "prototype_counts"),
+        (document(lambda it: it.update(prototype_counts=[0] * len(it["prototype_counts"]))), "greater"),
+        (document(lambda it: it["prototype_counts"].__setitem__(0, 1)), "expected"),
+        (document(lambda it: it.update(sharpness=None)), "prototype_counts"),
         (tensors(lambda it: it["weight"].fill(np.nan)), "NaN or Inf"),
         (tensors(lambda it: it.pop("means")), "expected"),
         (tensors(lambda it: it.update(extra=np.zeros(1, np.float32))), "extra"),

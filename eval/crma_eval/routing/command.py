@@ -14,7 +14,7 @@ from crma_adapters.store import Store
 DESCRIPTION = """\
 Routes held-out questions of every domain, as written, mistyped, cut short, in conversations and misleadingly
 introduced, and questions of none: of neighbouring fields, of others, in other languages. Status 1 if a goal
-is missed. With --compare, fits seven designs on the same rows and says which one the stated rule keeps.
+is missed. With --compare, fits eight designs on the same rows and says which one the stated rule keeps.
 """
 
 

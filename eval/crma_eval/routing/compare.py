@@ -1,4 +1,4 @@
-"""Seven designs on the same rows: fitted on a part of the training side, chosen on the rest of it.
+"""Eight designs on the same rows: fitted on a part of the training side, chosen on the rest of it.
 
     training side -> fitted part (and its variants) | validation part, its mistyped copy, neighbouring fields
     fitted part   -> design -> score on validation -> the kept one; the sets of the report only beside it
@@ -24,6 +24,7 @@ from crma_router.augment import Augmentation, augment
 from crma_router.embedder import DEFAULT_EMBEDDER, Embedder, Embeddings
 from crma_router.features import clip
 from crma_router.linear import Labels
+from crma_router.spelling import spelling
 from crma_training.dataset import OUT_OF_DOMAIN, load_dataset
 from crma_training.demo_data.clusters import clusters
 from crma_training.demo_data.rows import digest
@@ -92,7 +93,7 @@ class Comparison:
 def compare(data: Path, folder: Path) -> Comparison:
     """Fit, score and choose; embeddings are kept in `folder`."""
     split, sets = read_split(data), load_sets(data)
-    texts = [*split.texts, *(text for one in sets for text in one.texts)]
+    texts = [*split.texts, *(_read(text) for one in sets for text in one.texts)]
     mini = kept(DEFAULT_EMBEDDER, folder)
     bench = Bench(split, sets, mini)
     scored = [bench.scored(name, fit) for name, fit in DESIGNS.items()]
@@ -134,18 +135,18 @@ class Bench:
 
     def __init__(self, split: Split, sets: Sequence[EvalSet], embedder: Embedder) -> None:
         self._split, self._sets, self._embedder = split, sets, embedder
-        vectors = self._encode(split.texts)
+        vectors, asked = self._encode(split.texts), self._ask(split.texts)
         rows = np.flatnonzero(split.fitted)
         variants = augment([split.texts[row] for row in rows], Augmentation(), seed=0)
         self._fitted = np.concatenate([vectors[rows], self._encode([text for _, text in variants])])
         self._labels = split.labels[np.concatenate([rows, rows[[origin for origin, _ in variants]]])]
         inside = split.labels < len(split.domains)
         self._inside = split.validated & inside
-        self._valid = vectors[self._inside]
-        self._far, self._near = vectors[split.validated & ~inside], vectors[split.near]
+        self._valid = asked[self._inside]
+        self._far, self._near = asked[split.validated & ~inside], asked[split.near]
         mistyped = [mistype(split.texts[row], "validation") for row in np.flatnonzero(self._inside)]
-        self._typos = self._encode(mistyped)
-        self._tested = {one.name: self._encode(one.texts) for one in sets}
+        self._typos = self._ask(mistyped)
+        self._tested = {one.name: self._ask(one.texts) for one in sets}
 
     def scored(self, name: str, fit: Fit) -> Scored:
         """One design, fitted and judged."""
@@ -171,9 +172,9 @@ class Bench:
         judge = fit(self._fitted, self._labels, 0)
         one = next(one for one in self._sets if one.name == "multi-turn")
         ways = {
-            "last turn alone": self._encode([question.turns[-1] for question in one.questions]),
+            "last turn alone": self._ask([question.turns[-1] for question in one.questions]),
             "last turn, behind those before while it is short": self._tested[one.name],
-            "turns weighted 1, 1/2, 1/4 ...": weighted(one, self._encode),
+            "turns weighted 1, 1/2, 1/4 ...": weighted(one, self._ask),
         }
         return {way: self._f1(self._places(one), judge(vectors).domains) for way, vectors in ways.items()}
 
@@ -202,7 +203,16 @@ class Bench:
         return macro_f1([names[label] for label in labels], [names[place] for place in logits.argmax(axis=1)])
 
     def _encode(self, texts: Sequence[str]) -> Embeddings:
+        """As a fit reads them."""
         return self._embedder.encode([clip(text) for text in texts])
+
+    def _ask(self, texts: Sequence[str]) -> Embeddings:
+        """As a router reads them: typing mistakes put right."""
+        return self._encode([_read(text) for text in texts])
+
+
+def _read(text: str) -> str:
+    return spelling().corrected(clip(text))
 
 
 def _read_outside(judge: Judge, vectors: Embeddings) -> Floats:

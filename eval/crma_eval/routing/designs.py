@@ -5,7 +5,7 @@ domains and one reading of how far outside a text is; none needs more than numpy
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from sklearn.svm import LinearSVC
 from crma_router.embedder import Embeddings
 from crma_router.examples import EmbeddedExamples
 from crma_router.fit_head import fit_head
-from crma_router.linear import FloatArray, Labels, outside_log_odds
+from crma_router.linear import FloatArray, Labels, LinearHead, outside_log_odds
 
 NEIGHBOURS = 15
 HIDDEN = 64
@@ -67,10 +67,16 @@ def mlp(embeddings: Embeddings, labels: Labels, seed: int) -> Judge:
 
 
 def prototypes(embeddings: Embeddings, labels: Labels, seed: int) -> Judge:
-    """Logistic regression on likenesses to 60 prototypes of each class (crma_router.fit_head)."""
-    names = tuple(map(str, range(labels.max())))
-    rows = np.arange(len(labels))
-    head = fit_head(EmbeddedExamples(names, labels, embeddings, rows, np.zeros(len(labels), bool)), seed)
+    """Logistic regression on likenesses to 60 prototypes of each class."""
+    head = _head(embeddings, labels, seed)
+    assert head.prototypes is not None
+    alone = replace(head, prototypes=replace(head.prototypes, nearest=0.0))
+    return lambda given: _readings(alone.logits(given))
+
+
+def both(embeddings: Embeddings, labels: Labels, seed: int) -> Judge:
+    """That and the nearest prototype of each class (crma_router.fit_head)."""
+    head = _head(embeddings, labels, seed)
     return lambda given: _readings(head.logits(given))
 
 
@@ -106,10 +112,17 @@ DESIGNS: dict[str, Fit] = {
     "linear SVM, calibrated": svm,
     "MLP": mlp,
     "logistic regression on prototypes": prototypes,
+    "the same and the nearest prototype": both,
     "15 nearest neighbours": nearest,
     "retrieval of the nearest example": retrieval,
 }
 """By name, from the simplest to what keeps every example."""
+
+
+def _head(embeddings: Embeddings, labels: Labels, seed: int) -> LinearHead:
+    names = tuple(map(str, range(labels.max())))
+    rows = np.arange(len(labels))
+    return fit_head(EmbeddedExamples(names, labels, embeddings, rows, np.zeros(len(labels), bool)), seed)
 
 
 def _logistic(embeddings: Embeddings, labels: Labels) -> Callable[[Embeddings], Any]:
