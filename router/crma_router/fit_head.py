@@ -11,12 +11,12 @@ from crma_router.embedder import Embeddings
 from crma_router.examples import EmbeddedExamples
 from crma_router.linear import FloatArray, Labels, LinearHead, Prototypes
 
-PROTOTYPES = 60
-"""Of each class at most, and of every two examples one: 46 KB a domain for 384 dimensions."""
+PROTOTYPES = 150
+"""Of each class at most, and of every two examples one: 230 KB a domain for 768 dimensions."""
 
 SHARPNESS = 6.0
 NEAREST = 40.0  # chosen on the training side of the demo data, as is the rest: docs/router.md
-_INVERSE_REGULARISATION = 0.05
+_INVERSE_REGULARISATION = 0.02
 _ROUNDS = 20  # of k-means
 _LEAST_DEVIATION = 1e-6
 

@@ -5,9 +5,8 @@ Owns: the fitted weights and what they give for an embedding. Knows nothing of f
 A text is described by how like it is to each of some hundred prototypes, exp(sharpness * (cosine - 1)): a
 radial basis function network (Broomhead and Lowe 1988; on unit vectors the Gaussian is a function of the
 cosine). It follows domains that are several clusters each, which a plane through the embeddings cannot. To
-each class's logit its nearest prototype adds `nearest * cosine`: the classifier of Kohonen's learning vector
-quantisation, which holds up better for texts unlike what was fitted on. Their sum is the logarithm of the
-product of both opinions.
+each class's logit its nearest prototypes add `nearest` times their mean cosine: neighbours hold up better for
+texts unlike what was fitted on. The sum of both is the logarithm of the product of two opinions.
 """
 
 from dataclasses import dataclass
@@ -16,6 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from crma_router.embedder import Embeddings
+
+NEIGHBOURS = 3
+"""How many prototypes of a class are its nearest, if it has as many."""
 
 FloatArray = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -26,7 +28,7 @@ class Prototypes:
     """centres (P, D) of unit norm, float32 with the digits of float16; sharpness > 0.
 
     counts: how many of them are each class's, in the order of the classes; P together. nearest >= 0: what the
-    nearest one's cosine counts; 0 in routers fitted before that was known, whose counts are empty.
+    mean cosine of the nearest ones counts; 0 in routers fitted before, whose counts are empty.
     """
 
     centres: FloatArray
@@ -43,11 +45,10 @@ class Prototypes:
         return np.asarray(np.exp(np.float32(self.sharpness) * (cosines - 1)), dtype=np.float32)
 
     def closeness(self, cosines: FloatArray) -> FloatArray:
-        """(N, P) -> (N, C): what the nearest prototype of each class adds to its logit."""
-        starts = np.concatenate([[0], np.cumsum(self.counts)[:-1]]).astype(np.intp)
-        return np.asarray(
-            np.float32(self.nearest) * np.maximum.reduceat(cosines, starts, axis=1), dtype=np.float32
-        )
+        """(N, P) -> (N, C): what the nearest prototypes of each class add to its logit."""
+        own = np.split(cosines, np.cumsum(self.counts)[:-1], axis=1)
+        means = [np.sort(one, axis=1)[:, -NEIGHBOURS:].mean(axis=1) for one in own]
+        return np.asarray(np.float32(self.nearest) * np.stack(means, axis=1), dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,7 +43,9 @@ def test_prototypes_are_unit_vectors_and_no_more_than_half_the_rows() -> None:
     assert head.prototypes is not None and head.prototypes.centres.shape == (20, 8)
     np.testing.assert_allclose(np.linalg.norm(head.prototypes.centres, axis=1), 1.0, atol=1e-3)
     assert head.size == 8
-    assert fit_head(examples(*crossed(rows=400), ("a", "b")), 0).weight.shape == (2, 2 * PROTOTYPES)
+    most = fit_head(examples(*crossed(rows=4 * PROTOTYPES), ("a", "b")), 0)
+    assert most.weight.shape == (2, 2 * PROTOTYPES)
+    assert most.prototypes is not None and most.prototypes.counts == (PROTOTYPES, PROTOTYPES)
 
 
 @pytest.mark.parametrize("domains", [("a",), ("a", "b")])

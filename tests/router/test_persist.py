@@ -21,7 +21,7 @@ from crma_router.outside import Standard, Unlikeness
 from crma_router.persist import DOCUMENT_NAME, TENSORS_NAME, load_model, save_model
 from crma_router.router import Router, RouterData
 
-LARGEST_BYTES = 1_000_000
+LARGEST_BYTES = 2_000_000
 
 Change = Callable[[Path], None]
 

@@ -1,5 +1,6 @@
 """The router of a release."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,8 +8,10 @@ import pytest
 
 from crma_adapters.errors import RouterError
 from crma_adapters.release import Release
+from crma_adapters.store import Store
 from crma_router.kept_examples import load_examples
 from crma_router.router import Router
+from crma_training.cli import main
 
 Train = Callable[..., Release]
 WriteRows = Callable[..., Path]
@@ -44,3 +47,25 @@ def test_a_release_may_leave_the_routers_questions_out(train: Train, tmp_path: P
     assert release.router is not None
     folder = tmp_path / "store" / "router" / release.router.version
     assert sorted(path.name for path in folder.iterdir()) == ["router.json", "router.safetensors"]
+
+
+def test_the_router_alone_can_be_fitted_again(train: Train, tmp_path: Path, data_folder: Path) -> None:
+    before = train(domains=("code", "legal"), router=True, steps=1, keep_examples=False)
+    flags = ["--data", str(data_folder), "--adapters", str(tmp_path / "store")]
+    assert main(["router", *flags, "--seed", "1"]) == 0
+    after = Store(tmp_path / "store").live()
+    assert (after.number, after.adapters, after.backbone) == (2, before.adapters, before.backbone)
+    assert after.router is not None and after.router != before.router
+    folder = tmp_path / "store" / "router" / after.router.version
+    assert Router.load(folder).domains == ("code", "legal")
+    assert set(load_examples(folder).examples) == {"code", "legal"}
+
+
+def test_a_router_knows_every_adapter_or_is_not_published(
+    train: Train, tmp_path: Path, data_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(domains=("code", "legal"), steps=1)
+    shutil.rmtree(data_folder / "legal")
+    assert main(["router", "--data", str(data_folder), "--adapters", str(tmp_path / "store")]) == 2
+    assert "has no questions of legal" in capsys.readouterr().err
+    assert Store(tmp_path / "store").live().number == 1

@@ -16,7 +16,8 @@ DESCRIPTION = """\
 Trains one LoRA per domain, in sequence, on a CRMA backbone that keeps training, fits the
 router on the same data and publishes one release into the store. A run that was stopped goes on at the last
 finished domain: give the same command again. `crma-train demo-data DIR` builds the demo dataset,
-`crma-train check DIR` looks a dataset over, `crma-train report RUN` makes a run's report again.
+`crma-train check DIR` looks a dataset over, `crma-train report RUN` makes a run's report again,
+`crma-train router` fits the router alone.
 """
 
 
@@ -31,6 +32,10 @@ def main(argv: list[str] | None = None) -> int:
         from crma_training.visibility.cli import main as report
 
         return report(arguments[1:])
+    if arguments[:1] == ["router"]:
+        from crma_training.router_command import main as router
+
+        return router(arguments[1:])
     if arguments[:1] == ["check"]:
         from crma_training.checks.command import main as check
 

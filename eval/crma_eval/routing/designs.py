@@ -67,7 +67,7 @@ def mlp(embeddings: Embeddings, labels: Labels, seed: int) -> Judge:
 
 
 def prototypes(embeddings: Embeddings, labels: Labels, seed: int) -> Judge:
-    """Logistic regression on likenesses to 60 prototypes of each class."""
+    """Logistic regression on likenesses to 150 prototypes of each class."""
     head = _head(embeddings, labels, seed)
     assert head.prototypes is not None
     alone = replace(head, prototypes=replace(head.prototypes, nearest=0.0))
@@ -75,7 +75,7 @@ def prototypes(embeddings: Embeddings, labels: Labels, seed: int) -> Judge:
 
 
 def both(embeddings: Embeddings, labels: Labels, seed: int) -> Judge:
-    """That and the nearest prototype of each class (crma_router.fit_head)."""
+    """That and the three nearest prototypes of each class (crma_router.fit_head)."""
     head = _head(embeddings, labels, seed)
     return lambda given: _readings(head.logits(given))
 
@@ -112,7 +112,7 @@ DESIGNS: dict[str, Fit] = {
     "linear SVM, calibrated": svm,
     "MLP": mlp,
     "logistic regression on prototypes": prototypes,
-    "the same and the nearest prototype": both,
+    "the same and the nearest prototypes": both,
     "15 nearest neighbours": nearest,
     "retrieval of the nearest example": retrieval,
 }
