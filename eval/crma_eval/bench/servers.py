@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 
 from crma_adapters.base_model import BaseModel
-from crma_eval.bench.usage import usage_of
 from crma_eval.live_server import COMMAND, ServerProcess, free_port, launch, start_server
+from crma_eval.processes import tree_of, usage
 
 READY_TIMEOUT_S = 1800.0
 
@@ -84,7 +84,7 @@ def serving(spec: Spec, base: BaseModel, logs: Path, commands: Commands) -> Iter
     try:
         url = server.wait_until_ready(READY_TIMEOUT_S, address)
         pid = server.process.pid
-        yield Server(spec.name, url, pid, time.monotonic() - start_s, usage_of(pid).cpu_s)
+        yield Server(spec.name, url, pid, time.monotonic() - start_s, usage(tree_of(pid)).cpu_s)
     finally:
         server.stop()
 

@@ -16,7 +16,7 @@ from crma_eval.bench.client import Timings
 from crma_eval.bench.residency import Residency
 from crma_eval.bench.servers import Commands, Server, Spec, serving
 from crma_eval.bench.turn import Found, Journal, Turn
-from crma_eval.bench.usage import usage_of
+from crma_eval.processes import tree_of, usage
 
 IDLE_S = 5.0
 # vLLM's processes look for work without sleeping for a second after the last (SpinCondition): whoever has the
@@ -122,16 +122,16 @@ class _Bench:
         return (self._cpu_s() - before) / (time.monotonic() - start_s)
 
     def _cpu_s(self) -> float:
-        return sum(usage_of(server.pid).cpu_s for server in self._servers.values())
+        return sum(usage(tree_of(server.pid)).cpu_s for server in self._servers.values())
 
     def measure(self, turn: Turn) -> Found:
         server = self._servers[turn.server]
         followed = self._followed.get(turn.server)
         resident = followed.ask(turn.models) if followed else None
         time.sleep(SETTLE_S)
-        before = usage_of(server.pid)
+        before = usage(tree_of(server.pid))
         timings = self._client.run(server.url, turn)
-        after = usage_of(server.pid)
+        after = usage(tree_of(server.pid))
         return Found(
             turn.repeat, turn.system, turn.concurrency, timings.duration_s, timings.output_tokens,
             timings.ttft_s, timings.itl_s, after.cpu_s - before.cpu_s, after.peak_bytes, resident,

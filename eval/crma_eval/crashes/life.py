@@ -17,7 +17,7 @@ from crma_eval.crashes.publisher import Publisher
 from crma_eval.crashes.served import Served, becomes, look
 from crma_eval.crashes.streams import Answer, Streams
 from crma_eval.live_server import ServerProcess
-from crma_eval.processes import footprint
+from crma_eval.processes import running, session_of
 
 READY_TIMEOUT_S = 900.0
 CATCH_UP_S = 60.0
@@ -138,7 +138,7 @@ class Living:
         life.delay_s = self.lengths.delay_s(moment)
         await asyncio.sleep(life.delay_s)
         leader = self.server.process.pid
-        life.processes = footprint(leader).processes
+        life.processes = running(session_of(leader))
         if self.server.process.poll() is not None:
             life.trouble = f"it ended by itself, its last words: {self.server.last_words()}"
         life.open_streams = streams.open if streams else 0
@@ -147,8 +147,8 @@ class Living:
         steps = self._steps()
         life.last_step = steps[-1] if steps else "nothing"
         life.halfway = self.server.address() is None or bool(_CHANGE.match(life.last_step))
-        await self._until(lambda: not footprint(leader).processes, GONE_TIMEOUT_S, whoever=True)
-        life.survivors = footprint(leader).processes
+        await self._until(lambda: not running(session_of(leader)), GONE_TIMEOUT_S, whoever=True)
+        life.survivors = running(session_of(leader))
 
     async def _until(self, holds: Callable[[], bool], timeout_s: float, *, whoever: bool = False) -> bool:
         """Whether it holds in time; gives up when the server has ended, unless `whoever`."""

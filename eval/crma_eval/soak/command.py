@@ -4,7 +4,6 @@ Owns: the command line and the order of things. Knows nothing of how a figure is
 """
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -17,8 +16,8 @@ from tqdm import tqdm
 
 from crma_adapters.errors import ConfigError
 from crma_eval.live_server import live_server
+from crma_eval.processes import Footprint, footprint, tree_of
 from crma_eval.soak.load import MixedLoad
-from crma_eval.soak.process_tree import children_of, held_by
 
 MINUTES, WORKERS, SAMPLE_S = 20.0, 8, 5.0
 
@@ -77,12 +76,19 @@ def _soak(args: argparse.Namespace, url: str, pid: int) -> Any:
         steps = max(int(args.minutes * 60 / args.sample_s), 1)
         with tqdm(total=steps, desc="soak", unit="look", file=sys.stderr, dynamic_ncols=True) as bar:
             while not samples or time.monotonic() < end_s:
-                samples.append(Sample(time.monotonic(), held_by(pid)))
+                samples.append(Sample(time.monotonic(), _held(pid)))
                 bar.update()
                 time.sleep(args.sample_s)
     finally:
         done = load.stop()
     return samples, done
+
+
+def _held(pid: int) -> Footprint:
+    found = footprint(tree_of(pid))
+    if not found.processes:
+        raise ConfigError(f"process {pid} cannot be looked at: expected one that runs")
+    return found
 
 
 def _models(url: str, headers: dict[str, str]) -> list[str]:
@@ -107,8 +113,7 @@ def _server(args: argparse.Namespace) -> Iterator[tuple[str, int]]:
     if args.url:
         yield args.url, args.pid
         return
-    before = children_of(os.getpid())
+    pids: list[int] = []
     log = (args.report or Path("runs")) / "soak-serve.log"
-    with live_server(args.adapters, log) as url:
-        (pid,) = children_of(os.getpid()) - before
-        yield url, pid
+    with live_server(args.adapters, log, started=pids.append) as url:
+        yield url, pids[0]

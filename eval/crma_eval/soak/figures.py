@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crma_eval.processes import Footprint
 from crma_eval.soak.load import Done
-from crma_eval.soak.process_tree import Held
 
 # Caches fill and allocators settle first; trends are taken after this share of the time.
 WARM_UP = 0.25
@@ -25,7 +25,7 @@ class Sample:
     """What the server held at a time, in seconds of the monotonic clock."""
 
     at_s: float
-    held: Held
+    held: Footprint
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Figures:
 
     duration_s: float
     requests: int
-    rss_mean_bytes: float
+    memory_mean_bytes: float
     slope_bytes_per_h: float
     growth: float
     files_first: int
@@ -62,14 +62,14 @@ def figures_of(samples: Sequence[Sample], done: Sequence[Done]) -> Figures:
     start_s, end_s = samples[0].at_s, samples[-1].at_s
     settled = [sample for sample in samples if sample.at_s >= start_s + WARM_UP * (end_s - start_s)]
     at_s = np.array([sample.at_s for sample in settled])
-    rss_bytes = np.array([sample.held.rss_bytes for sample in settled], dtype=float)
-    slope = float(np.polyfit(at_s - at_s[0], rss_bytes, 1)[0]) if len(settled) > 1 else 0.0
-    mean = float(rss_bytes.mean())
+    memory_bytes = np.array([sample.held.memory_bytes for sample in settled], dtype=float)
+    slope = float(np.polyfit(at_s - at_s[0], memory_bytes, 1)[0]) if len(settled) > 1 else 0.0
+    mean = float(memory_bytes.mean())
     window_s = min(_WINDOW_S, (end_s - start_s) / 2)
     return Figures(
         duration_s=end_s - start_s,
         requests=len(done),
-        rss_mean_bytes=mean,
+        memory_mean_bytes=mean,
         slope_bytes_per_h=slope * 3600,
         growth=slope * float(at_s[-1] - at_s[0]) / mean,
         files_first=_median_files(settled[: max(len(settled) // 4, 1)]),
@@ -82,7 +82,7 @@ def figures_of(samples: Sequence[Sample], done: Sequence[Done]) -> Figures:
 
 def _median_files(samples: Sequence[Sample]) -> int:
     """Connections come and go with the load, so one look is not enough."""
-    return int(np.median([sample.held.open_files for sample in samples]))
+    return int(np.median([sample.held.files for sample in samples]))
 
 
 def _p99(done: Sequence[Done], from_s: float, to_s: float) -> float:

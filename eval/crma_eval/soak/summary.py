@@ -12,7 +12,7 @@ from crma_eval.soak.figures import GOAL_FILES, GOAL_GROWTH, GOAL_LATENCY, WARM_U
 def soak_report(found: Figures, workers: int) -> Report:
     """One row a figure, with its goal."""
     faults = sum(found.faults.values())
-    mean_mib = found.rss_mean_bytes / 2**20
+    mean_mib = found.memory_mean_bytes / 2**20
     rows = (
         ("requests", str(found.requests), ""),
         ("wrong answers", str(faults), "0"),

@@ -17,7 +17,7 @@ from crma_adapters.release import AdapterEntry
 from crma_adapters.store import Store
 from crma_eval.echo import Voice, write_echo
 from crma_eval.live_server import COMMAND, live_server
-from crma_eval.processes import Footprint, footprint
+from crma_eval.processes import Footprint, footprint, session_of
 from crma_eval.swaps.publisher import Publisher, exact_names
 from crma_eval.swaps.streams import DOMAIN, TIMEOUT_S, Answer, Streams
 from crma_eval.swaps.timeline import Published, Timeline
@@ -117,7 +117,7 @@ async def _swap_all(
                 await _until(lambda: streams.open >= min(OPEN_STREAMS, plan.clients), TIMEOUT_S)
                 record.open_streams.append(streams.open)
                 record.missed += not await publisher.swap(client, voice)
-                record.footprints.append(await asyncio.to_thread(footprint, session))
+                record.footprints.append(await asyncio.to_thread(lambda: footprint(session_of(session))))
                 advance(record)
                 await asyncio.sleep(plan.pause_s)
         finally:
