@@ -63,8 +63,6 @@ def test_a_process_and_its_children_are_counted() -> None:
             process.kill()
             process.wait()
             assert running(tree_of(process.pid)) == 0
-            assert [found.pid for found in session_of(process.pid)] == [
-                child.pid
-            ]
+            assert [found.pid for found in session_of(process.pid)] == [child.pid]
         finally:
             os.killpg(process.pid, 9)
