@@ -10,6 +10,7 @@ A (slots, 1, rank, in) and B (slots, 1, out, rank), one pair per output slice. G
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,10 @@ from torch.nn.functional import linear
 from vllm.lora.model_manager import LoRAModelManager
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
-from crma_server.vllm_punica_op import add_lora_linear, number_of
-from crma_server.vllm_punica_products import add_products
-from crma_server.vllm_punica_slots import NO_SLOT, Plan, Run, StepRows
-from crma_server.vllm_punica_weights import WeightsByModule, report_activations
+from crma_server import vllm_punica_native, vllm_punica_products
+from crma_server.vllm_punica_op import number_of
+from crma_server.vllm_punica_slots import NO_SLOT, StepRows
+from crma_server.vllm_punica_weights import ModuleWeights, WeightsByModule, report_activations
 
 
 class GroupedPunicaWrapper(PunicaWrapperCPU):  # type: ignore[misc]
@@ -35,6 +36,12 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):  # type: ignore[misc]
         self, max_num_batched_tokens: int, max_batches: int, device: torch.device | str, **kwargs: Any
     ) -> None:
         super().__init__(max_num_batched_tokens, max_batches, device, **kwargs)
+        kernel = vllm_punica_native.native_kernel()
+        self._add_products = (
+            vllm_punica_products.add_products
+            if kernel is None
+            else partial(vllm_punica_native.add_products, kernel)
+        )
         self.weights = WeightsByModule()
         self.tokens = self.sampled = StepRows(np.empty(0, dtype=np.int64))
         self.number = number_of(self)
@@ -61,28 +68,25 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):  # type: ignore[misc]
     ) -> None:
         """y (T, sum of slices) += scale * x (T, in) @ A^T @ B^T, each row with its own slot's A and B."""
         if torch.compiler.is_compiling():
-            a, b = list(lora_a_stacked), list(lora_b_stacked)
-            add_lora_linear(y, x, a, b, scale, list(output_slices), self.number)
+            if scale != 1:
+                raise NotImplementedError(f"scale {scale} in a compiled graph; vLLM passes 1")
+            torch.ops.crma.add_lora_linear(y, x, lora_b_stacked[0], self.number)
         elif self.tokens.in_use:
-            self.add_lora_now(y, x, lora_a_stacked, lora_b_stacked, scale, output_slices)
+            weights = self.weights.of(lora_a_stacked, lora_b_stacked, output_slices)
+            self._add(y, x, weights, scale)
 
-    def add_lora_now(
-        self,
-        y: torch.Tensor,
-        x: torch.Tensor,
-        lora_a_stacked: Sequence[torch.Tensor],
-        lora_b_stacked: Sequence[torch.Tensor],
-        scale: float,
-        output_slices: Sequence[int],
-    ) -> None:
-        """`add_lora_linear` for the present step, never traced."""
+    def add_known(self, y: torch.Tensor, x: torch.Tensor, b: torch.Tensor) -> None:
+        """`add_lora_linear` of a compiled graph, for the present step; `b` is the module's first stacked B.
+
+        A module that no adapter was ever written into adds nothing.
+        """
+        if self.tokens.in_use and (weights := self.weights.known(b)) is not None:
+            self._add(y, x, weights, 1.0)
+
+    def _add(self, y: torch.Tensor, x: torch.Tensor, weights: ModuleWeights, scale: float) -> None:
         tokens = self._tokens(x)
-        if not tokens.in_use:
-            return
-        weights = self.weights.of(lora_a_stacked, lora_b_stacked, output_slices)
-        plan = tokens.plan(weights.targeting)
-        if plan.runs or plan.batches:
-            add_products(weights, plan, y, x, scale)
+        if tokens.in_use & weights.targeting:
+            self._add_products(weights, tokens, y, x, scale)
 
     def touches(
         self,
@@ -109,12 +113,15 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):  # type: ignore[misc]
         if not self.tokens.in_use:
             return
         weights = self.weights.of((lora_a_stacked,), (lora_b_stacked,), (y.size(-1),))
-        add_products(weights, self._logits_plan(x, weights.targeting), y, x, scale)
+        self._add_products(weights, self._logits_rows(x), y, x, scale)
 
     def add_lora_embedding(
         self, y: torch.Tensor, x: torch.Tensor, lora_b_stacked: torch.Tensor, **_: Any
     ) -> None:
         """y (T, d) += x (T, rank) @ B^T; x is what the embedding layer itself looked up in A."""
+        if torch.compiler.is_compiling():
+            torch.ops.crma.add_lora_embedding(y, x, lora_b_stacked, self.number)
+            return
         self.add_expand(y, (x,), (lora_b_stacked,), (y.size(-1),))
 
     def add_shrink(
@@ -155,7 +162,7 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):  # type: ignore[misc]
             )
         return self.tokens
 
-    def _logits_plan(self, x: torch.Tensor, targeting: int) -> Plan:
+    def _logits_rows(self, x: torch.Tensor) -> StepRows:
         """Rows to sample from are gathered into a tensor of their own, in the order of the sampler's indices.
 
         Prompt log-probabilities instead pass a slice of the step's hidden states, all of one request: its
@@ -163,8 +170,6 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):  # type: ignore[misc]
         """
         is_slice = x.untyped_storage().nbytes() != x.numel() * x.element_size()
         if not is_slice and x.size(0) == self.sampled.count:
-            return self.sampled.plan(targeting)
+            return self.sampled
         slot = int(self.token_lora_indices[x.storage_offset() // x.stride(0)])
-        if slot == NO_SLOT or not targeting >> slot & 1:
-            return Plan()
-        return Plan((Run(slot, 0, x.size(0)),))
+        return StepRows(np.full(x.size(0), slot, dtype=np.int64))

@@ -1,9 +1,12 @@
-"""The CPU kernel as one operator of PyTorch, so that `torch.compile` takes it whole.
+"""The CPU kernel as operators of PyTorch, so that `torch.compile` takes it whole.
 
 A traced graph outlives the step it was traced in, while which rows use which adapter changes from step to
-step: the graph holds a call of this operator, and the wrapper looks the rows up when it is made.
+step: the graph holds a call of an operator, and the wrapper looks the rows up when it is made. A graph calls
+an operator for every module of every layer, so they take as little as tells the module: `b`, its first
+stacked B, by whose address the wrapper knows it. They are defined by hand, since `torch.library.custom_op`
+takes longer for a call than the kernel does for a row.
 
-Owns: the operator, its fake, and the numbers by which a graph names wrappers.
+Owns: the operators, their fakes, and the numbers by which a graph names wrappers.
 """
 
 from itertools import count
@@ -14,17 +17,11 @@ import torch
 
 
 class Wrapper(Protocol):
-    """What the operator calls."""
+    """What the operators call."""
 
-    def add_lora_now(
-        self,
-        y: torch.Tensor,
-        x: torch.Tensor,
-        lora_a_stacked: list[torch.Tensor],
-        lora_b_stacked: list[torch.Tensor],
-        scale: float,
-        output_slices: list[int],
-    ) -> None: ...
+    def add_known(self, y: torch.Tensor, x: torch.Tensor, b: torch.Tensor) -> None: ...
+
+    def add_lora_embedding(self, y: torch.Tensor, x: torch.Tensor, lora_b_stacked: torch.Tensor) -> None: ...
 
 
 _wrappers: WeakValueDictionary[int, Any] = WeakValueDictionary()
@@ -32,34 +29,30 @@ _numbers = count()
 
 
 def number_of(wrapper: Wrapper) -> int:
-    """A number under which the operator finds the wrapper, as long as that lives."""
+    """A number under which the operators find the wrapper, as long as that lives."""
     number = next(_numbers)
     _wrappers[number] = wrapper
     return number
 
 
-@torch.library.custom_op("crma::add_lora_linear", mutates_args=("y",))
-def add_lora_linear(
-    y: torch.Tensor,
-    x: torch.Tensor,
-    lora_a_stacked: list[torch.Tensor],
-    lora_b_stacked: list[torch.Tensor],
-    scale: float,
-    output_slices: list[int],
-    wrapper: int,
-) -> None:
-    """y (T, out) += scale * x (T, in) @ A^T @ B^T, as `GroupedPunicaWrapper.add_lora_linear`."""
-    _wrappers[wrapper].add_lora_now(y, x, lora_a_stacked, lora_b_stacked, scale, output_slices)
+def _add_lora_linear(y: torch.Tensor, x: torch.Tensor, b: torch.Tensor, wrapper: int) -> None:
+    """y (T, out) += x (T, in) @ A^T @ B^T, as `GroupedPunicaWrapper.add_lora_linear` with a scale of 1."""
+    _wrappers[wrapper].add_known(y, x, b)
 
 
-@add_lora_linear.register_fake
-def _(
-    y: torch.Tensor,
-    x: torch.Tensor,
-    lora_a_stacked: list[torch.Tensor],
-    lora_b_stacked: list[torch.Tensor],
-    scale: float,
-    output_slices: list[int],
-    wrapper: int,
-) -> None:
-    """Nothing comes back and no shape changes."""
+def _add_lora_embedding(y: torch.Tensor, x: torch.Tensor, b: torch.Tensor, wrapper: int) -> None:
+    """y (T, d) += x (T, rank) @ B^T, as `GroupedPunicaWrapper.add_lora_embedding`."""
+    _wrappers[wrapper].add_lora_embedding(y, x, b)
+
+
+def _nothing(y: torch.Tensor, x: torch.Tensor, b: torch.Tensor, wrapper: int) -> None:
+    """The fake of both: nothing comes back and no shape changes."""
+
+
+# The operators live as long as this.
+_torch_library: Any = torch.library
+_library = _torch_library.Library("crma", "FRAGMENT")
+for _name, _function in (("add_lora_linear", _add_lora_linear), ("add_lora_embedding", _add_lora_embedding)):
+    _library.define(f"{_name}(Tensor(a!) y, Tensor x, Tensor b, int wrapper) -> ()")
+    _library.impl(_name, _function, "CPU")
+    torch.library.register_fake(f"crma::{_name}", _nothing, lib=_library)

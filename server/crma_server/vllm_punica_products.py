@@ -1,19 +1,23 @@
-"""y += scale * x A^T B^T, each row with its own slot's A and B: the products themselves.
+"""y += scale * x A^T B^T, each row with its own slot's A and B, with PyTorch's own operators.
 
 Owns: the arithmetic of a module's packed weights and a plan of rows. All products are in float32; what they
-add is rounded to y's dtype first, so that a request's neighbours do not change it.
+add is rounded to y's dtype first, so that a request's neighbours do not change it. Where the machine has a
+compiler, `vllm_punica_native` does the same in one call.
 """
 
 from collections.abc import Sequence
 
 import torch
 
-from crma_server.vllm_punica_slots import Batch, Plan, Run
+from crma_server.vllm_punica_slots import Batch, Run, StepRows, plan_rows
 from crma_server.vllm_punica_weights import ModuleWeights
 
 
-def add_products(weights: ModuleWeights, plan: Plan, y: torch.Tensor, x: torch.Tensor, scale: float) -> None:
-    """Add to y (T, out), in place, what the plan's rows of x (T, in) give. Other rows are not touched."""
+def add_products(
+    weights: ModuleWeights, rows: StepRows, y: torch.Tensor, x: torch.Tensor, scale: float
+) -> None:
+    """Add to y (T, out), in place, what the rows of x (T, in) give. Those without a slot are not touched."""
+    plan = rows.lay_out(weights.targeting, plan_rows)
     outputs = weights.outputs(y)
     for run in plan.runs:
         _add_run(weights, run, outputs, x, scale)

@@ -1,11 +1,13 @@
 """Which rows of a step belong to which adapter slot, laid out for as few products as possible.
 
-Owns: `StepRows`, the rows of one step, and its `Plan`s. Does not know what is computed with them.
+Owns: `StepRows`, the rows of one step, and the `Plan` of them for PyTorch's products. Does not know what is
+computed with them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ LONG_RUN = 16
 # Unused slots between used ones that a batched product may read: one costs less than a further product.
 MAX_GAP = 1
 
+Laid = TypeVar("Laid")
 SlotArray = np.ndarray[Any, np.dtype[np.int64]]
 Rows = np.ndarray[Any, np.dtype[np.intp]]
 
@@ -51,25 +54,25 @@ class Plan:
     batches: tuple[Batch, ...] = ()
 
 
-NOTHING = Plan()
-
-
 class StepRows:
-    """The slots (T,) int64 of a step's rows, and the plans for them: made once per step and set of slots."""
+    """The slots (T,) int64 of a step's rows, and how they are laid out: once per step and set of slots."""
 
     def __init__(self, slots: SlotArray) -> None:
         self.count = len(slots)
         self.in_use = slot_set(set(slots.tolist()) - {NO_SLOT})
         self._slots = slots
-        self._plans: dict[int, Plan] = {0: NOTHING}
+        self._laid: dict[int, Any] = {}
 
-    def plan(self, targeting: int) -> Plan:
-        """The plan for a module that the adapters in the slots `targeting` (see `slot_set`) target."""
+    def lay_out(self, targeting: int, how: Callable[[SlotArray], Laid]) -> Laid:
+        """`how` of the rows for a module that the adapters in the slots `targeting` (see `slot_set`) target.
+
+        A step is laid out in one way.
+        """
         wanted = self.in_use & targeting
-        plan = self._plans.get(wanted)
-        if plan is None:
-            plan = self._plans[wanted] = plan_rows(self._of(wanted))
-        return plan
+        laid: Laid | None = self._laid.get(wanted)
+        if laid is None:
+            laid = self._laid[wanted] = how(self._of(wanted))
+        return laid
 
     def by_slot(self) -> list[tuple[int, torch.Tensor]]:
         """Each slot in use with its rows (n,) int64."""

@@ -18,9 +18,11 @@ from crma_server.vllm_punica_slots import slot_set
 
 
 class ModuleWeights:
-    """A (slots, ranks of all slices, in) and, for each slice an adapter targets, B (slots, rank, out).
+    """A (slots, ranks of all slices, in) and, for each slice an adapter targets, B (slots, rank, out) and the
+    column of y where it begins.
 
-    `stale` holds the slots written since they were last read; `read_stale` reads them.
+    `stale` holds the slots written since they were last read; `read_stale` reads them. `kept`: what a kernel
+    keeps about the packed tensors; gone when they are others.
     """
 
     def __init__(
@@ -69,13 +71,15 @@ class ModuleWeights:
         """Room for the ranks. The kernel's views are made here: making one costs as much as using it."""
         width, in_size = sum(self._ranks), self._stacked[0][0].size(-1)
         device = self._stacked[0][1].device
-        self._a = torch.zeros(self._slots, width, in_size, device=device)
-        self.a = self._a.transpose(1, 2)
+        self.kept: object = None
+        self.packed_a = torch.zeros(self._slots, width, in_size, device=device)
+        self.a = self.packed_a.transpose(1, 2)
         self.a_of = self.a.unbind(0)
         targeted = [index for index, rank in enumerate(self._ranks) if rank]
         self.ranks = [self._ranks[index] for index in targeted]
         self.b = [torch.zeros(self._slots, self._ranks[i], self._widths[i], device=device) for i in targeted]
         self.b_of = list(zip(*(b.unbind(0) for b in self.b), strict=True))
+        self.columns = [sum(self._output_slices[:index]) for index in targeted]
         self._split: list[int] = []
         self._parts: list[int] = []
         for index, (size, width) in enumerate(zip(self._output_slices, self._widths, strict=True)):
@@ -85,19 +89,19 @@ class ModuleWeights:
         self._whole = len(self._split) == 1
 
     def _write(self, slot: int) -> None:
-        self._a[slot].zero_()
+        self.packed_a[slot].zero_()
         first, packed = 0, iter(self.b)
         for (a, b), width, rank, used in zip(
             self._stacked, self._widths, self._ranks, self._in_use[slot], strict=True
         ):
             if rank:
-                self._a[slot, first : first + used] = a[slot, 0, :used]
+                self.packed_a[slot, first : first + used] = a[slot, 0, :used]
                 up = next(packed)[slot].zero_()
                 up[:used] = b[slot, 0, :width, :used].t()
                 if not up.isfinite().all():
                     # Zero times infinity is not zero: such a B would reach the rows that fill up a batch.
                     up.nan_to_num_()
-                    self._a[slot, first : first + used] = torch.nan
+                    self.packed_a[slot, first : first + used] = torch.nan
             first += rank
 
 
@@ -130,18 +134,30 @@ class WeightsByModule:
         output_slices: Sequence[int],
     ) -> ModuleWeights:
         """The module's weights, as of now."""
-        address = stacked_b[0].data_ptr()
-        weights = self._weights.get(address)
+        weights = self.known(stacked_b[0])
         if weights is None:
-            weights = self._weights[address] = ModuleWeights(stacked_a, stacked_b, output_slices)
-        if weights.stale:
+            weights = ModuleWeights(stacked_a, stacked_b, output_slices)
+            self._weights[stacked_b[0].data_ptr()] = weights
             weights.read_stale()
         return weights
 
-    def slot_written(self, stacked_b: Sequence[torch.Tensor], slot: int) -> None:
-        """Have the module read a slot again when it is next used."""
+    def known(self, first_b: torch.Tensor) -> ModuleWeights | None:
+        """The same of a module that was asked for before, by its first stacked B; else None."""
+        weights = self._weights.get(first_b.data_ptr())
+        if weights is not None and weights.stale:
+            weights.read_stale()
+        return weights
+
+    def slot_written(self, layer: Any, slot: int) -> None:
+        """Have vLLM's LoRA layer read a slot again when it is next used.
+
+        A linear layer is known from then on; another one, whose outputs only its caller knows, once used.
+        """
+        stacked_b = _stack(layer.lora_b_stacked)
         if weights := self._weights.get(stacked_b[0].data_ptr()):
             weights.stale.add(slot)
+        elif output_slices := getattr(layer, "output_slices", None):
+            self.of(_stack(layer.lora_a_stacked), stacked_b, output_slices)
 
 
 def report_activations(manager_class: Any) -> None:
@@ -160,14 +176,13 @@ def report_activations(manager_class: Any) -> None:
         if activated:
             slot = manager.lora_index_to_id.index(lora_id)
             for layer in manager.modules.values():
-                if stacked_b := _stacked_b(layer):
-                    layer.punica_wrapper.weights.slot_written(stacked_b, slot)
+                if hasattr(layer, "lora_b_stacked"):
+                    layer.punica_wrapper.weights.slot_written(layer, slot)
         return activated
 
     activate_and_report.reports_slots = True  # type: ignore[attr-defined]
     manager_class.activate_adapter = activate_and_report
 
 
-def _stacked_b(layer: Any) -> tuple[torch.Tensor, ...]:
-    stacked: torch.Tensor | tuple[torch.Tensor, ...] = getattr(layer, "lora_b_stacked", ())
+def _stack(stacked: torch.Tensor | Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
     return (stacked,) if isinstance(stacked, torch.Tensor) else tuple(stacked)

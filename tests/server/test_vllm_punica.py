@@ -1,14 +1,16 @@
 """The CPU kernel against the definition: each row, one at a time, in float64, with its own slot's adapter."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from vllm.lora.layers import LoRAMapping
 
 from crma_server.vllm_punica import GroupedPunicaWrapper
+from crma_server.vllm_punica_native import native_kernel
 from crma_server.vllm_punica_slots import NO_SLOT
 
 SLOTS, RANK, WIDTH = 3, 8, 12
@@ -16,6 +18,16 @@ OUT = (10, 6, 6)
 CPU = torch.device("cpu")
 FULL = [0, NO_SLOT, 1, 2, NO_SLOT, 1, 0, 2]
 """Rows of every slot, and rows of none between them."""
+
+
+@pytest.fixture(params=["cc", ""], ids=["native", "torch"], autouse=True)
+def products(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways to compute: in C, and with PyTorch where there is no compiler."""
+    compiler: str = request.param
+    monkeypatch.setenv("CC", compiler)
+    if compiler and native_kernel() is None:
+        pytest.skip("needs a C compiler")
+    return compiler
 
 
 def wrapper_for(token_slots: Sequence[int], sampler_slots: Sequence[int] = ()) -> GroupedPunicaWrapper:
@@ -59,7 +71,7 @@ def by_definition(
     return expected
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     slots=st.lists(st.integers(NO_SLOT, SLOTS - 1), min_size=1, max_size=24),
     dtype=st.sampled_from([torch.float32, torch.bfloat16]),
@@ -199,7 +211,7 @@ def test_an_adapter_written_into_a_used_slot_is_read_anew() -> None:
     wrapper.add_lora_linear(torch.zeros(len(FULL), sum(OUT)), x, a, b, 1.0, OUT)
     a[0][1] *= 2
     b[2][1] = 0
-    wrapper.weights.slot_written(b, 1)
+    wrapper.weights.slot_written(SimpleNamespace(lora_a_stacked=a, lora_b_stacked=b, output_slices=OUT), 1)
     y = torch.zeros(len(FULL), sum(OUT))
     wrapper.add_lora_linear(y, x, a, b, 1.0, OUT)
     assert torch.allclose(y.double(), by_definition(torch.zeros_like(y), x, a, b, FULL), atol=1e-5)

@@ -8,7 +8,7 @@ from torch import nn
 from vllm.lora.layers import LoRAMapping
 
 from crma_server.vllm_punica import GroupedPunicaWrapper
-from crma_server.vllm_punica_op import add_lora_linear, number_of
+from crma_server.vllm_punica_op import number_of
 from crma_server.vllm_punica_slots import NO_SLOT
 
 SLOTS, RANK, IN, OUT = 3, 4, 8, (6, 4)
@@ -25,11 +25,15 @@ class Layer(nn.Module):
         self.punica_wrapper = wrapper
         self.a = tuple(torch.randn(SLOTS, 1, RANK, IN) for _ in OUT)
         self.b = tuple(torch.randn(SLOTS, 1, out, RANK) for out in OUT)
+        self.looked_up = torch.randn(4, RANK)
+        wrapper.weights.of(self.a, self.b, OUT)  # as when an adapter is activated
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y: torch.Tensor = self.linear(torch.tanh(x))
         self.punica_wrapper.add_lora_linear(y, x, self.a, self.b, 1.0, OUT)
-        return torch.relu(y)
+        embedded = torch.cos(x[:, : OUT[0]])
+        self.punica_wrapper.add_lora_embedding(embedded, self.looked_up, self.b[0], add_input=True)
+        return torch.cat([torch.relu(y), embedded], dim=1)
 
 
 def set_slots(wrapper: GroupedPunicaWrapper, slots: list[int]) -> None:
@@ -38,7 +42,7 @@ def set_slots(wrapper: GroupedPunicaWrapper, slots: list[int]) -> None:
     wrapper.update_metadata(mapping, [slot + 100 for slot in range(SLOTS)], SLOTS + 1, vocab_size=50)
 
 
-@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize("backend", ["eager", "aot_eager", "inductor"])
 def test_one_graph_serves_every_step(backend: str) -> None:
     layer = Layer(GroupedPunicaWrapper(64, 64, torch.device("cpu")))
     torch._dynamo.reset()
@@ -55,12 +59,29 @@ def test_one_graph_serves_every_step(backend: str) -> None:
     assert not torch.allclose(results[0], results[1])
 
 
-def test_the_operator_says_what_it_changes() -> None:
+@pytest.mark.parametrize("name", ["add_lora_linear", "add_lora_embedding"])
+def test_the_operators_say_what_they_change(name: str) -> None:
     layer = Layer(GroupedPunicaWrapper(64, 64, torch.device("cpu")))
     set_slots(layer.punica_wrapper, STEPS[0])
-    y, x = torch.zeros(4, sum(OUT)), torch.randn(4, IN)
-    given = (y, x, list(layer.a), list(layer.b), 1.0, list(OUT), layer.punica_wrapper.number)
-    torch.library.opcheck(add_lora_linear, given, test_utils=("test_schema", "test_faketensor"))
+    linear = name == "add_lora_linear"
+    y, x = (
+        (torch.zeros(4, sum(OUT)), torch.randn(4, IN))
+        if linear
+        else (torch.zeros(4, OUT[0]), layer.looked_up)
+    )
+    given = (y, x, layer.b[0], layer.punica_wrapper.number)
+    operator = getattr(torch.ops.crma, name).default
+    torch.library.opcheck(operator, given, test_utils=("test_schema", "test_faketensor"))
+    operator(*given)
+    assert y.any()
+
+
+def test_a_module_without_adapters_adds_nothing() -> None:
+    wrapper = GroupedPunicaWrapper(64, 64, torch.device("cpu"))
+    set_slots(wrapper, STEPS[0])
+    y = torch.zeros(4, 6)
+    torch.ops.crma.add_lora_linear(y, torch.randn(4, IN), torch.zeros(SLOTS, 1, 6, RANK), wrapper.number)
+    assert not y.any()
 
 
 def test_wrappers_have_numbers_of_their_own() -> None:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crma_server.vllm_punica_slots import LONG_RUN, NO_SLOT, NOTHING, Plan, Run, StepRows, plan_rows, slot_set
+from crma_server.vllm_punica_slots import LONG_RUN, NO_SLOT, Plan, Run, StepRows, plan_rows, slot_set
 
 
 def step(slots: Sequence[int]) -> StepRows:
@@ -69,18 +69,18 @@ def test_a_slot_of_many_rows_does_not_fill_the_others_up() -> None:
 
 @pytest.mark.parametrize("slots", [[], [NO_SLOT, NO_SLOT]])
 def test_a_step_without_slots_has_nothing_to_do(slots: list[int]) -> None:
-    assert not step(slots).in_use and step(slots).plan(slot_set({0, 1})) is NOTHING
+    assert not step(slots).in_use and step(slots).lay_out(slot_set({0, 1}), plan_rows) == Plan()
 
 
 def test_a_modules_plan_has_only_the_slots_that_target_it() -> None:
     rows = step([0, 1, 2, 0, 1])
-    assert planned(rows.plan(slot_set({1, 5}))) == [(1, 1), (4, 1)]
-    assert rows.plan(slot_set({5})) is NOTHING
+    assert planned(rows.lay_out(slot_set({1, 5}), plan_rows)) == [(1, 1), (4, 1)]
+    assert rows.lay_out(slot_set({5}), plan_rows) == Plan()
 
 
 def test_rows_are_laid_out_once_per_step() -> None:
     rows = step([0, 1, 0, 1])
-    assert rows.plan(slot_set({0, 1})) is rows.plan(slot_set({0, 1, 2}))
+    assert rows.lay_out(slot_set({0, 1}), plan_rows) is rows.lay_out(slot_set({0, 1, 2}), plan_rows)
 
 
 def test_rows_by_slot() -> None:

@@ -104,7 +104,10 @@ class Manager:
 def test_every_written_slot_is_read_again_also_when_reloaded_in_place() -> None:
     a, b = stacks()
     by_module = WeightsByModule()
-    layer = SimpleNamespace(lora_b_stacked=tuple(b), punica_wrapper=SimpleNamespace(weights=by_module))
+    layer = SimpleNamespace(
+        lora_a_stacked=tuple(a), lora_b_stacked=tuple(b), output_slices=OUT,
+        punica_wrapper=SimpleNamespace(weights=by_module),
+    )  # fmt: skip
     report_activations(Manager)
     report_activations(Manager)  # vLLM builds several wrappers: the second must not wrap again
     manager = Manager(layer, {1: 0.0, 2: 1.0})
@@ -116,3 +119,20 @@ def test_every_written_slot_is_read_again_also_when_reloaded_in_place() -> None:
     manager.lora_index_to_id[0] = None
     manager.activate_adapter(1)
     assert by_module.of(a, b, OUT).targeting == slot_set({0, 1})
+
+
+def test_a_linear_layer_is_known_once_an_adapter_was_written_into_it() -> None:
+    """A compiled graph names modules by an address alone."""
+    (a, b), by_module = stacks(), WeightsByModule()
+    fill(a[0], b[0], slot=1, rank=3)
+    assert by_module.known(b[0]) is None
+    by_module.slot_written(SimpleNamespace(lora_a_stacked=a, lora_b_stacked=b, output_slices=OUT), 1)
+    weights = by_module.known(b[0])
+    assert weights is not None and weights.targeting == slot_set({1})
+    assert by_module.of(a, b, OUT) is weights
+
+
+def test_a_layer_whose_outputs_only_its_caller_knows_waits_for_it() -> None:
+    (a, b), by_module = stacks(), WeightsByModule()
+    by_module.slot_written(SimpleNamespace(lora_a_stacked=a[0], lora_b_stacked=b[0]), 0)
+    assert by_module.known(b[0]) is None

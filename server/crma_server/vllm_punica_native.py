@@ -1,0 +1,199 @@
+"""The CPU kernel's products in C, where the machine has a compiler: `lora_kernel.c`, one call per module.
+
+Owns: compiling it once for this machine, the structs it reads, and which tensors it can take. What it cannot
+take, and everything where there is no compiler, goes through PyTorch (`vllm_punica_products`), whose results
+differ in the last bits only.
+"""
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from crma_adapters.cache import cache_dir, make_once
+from crma_server import vllm_punica_products
+from crma_server.vllm_punica_slots import NO_SLOT, SlotArray, StepRows
+from crma_server.vllm_punica_weights import ModuleWeights
+
+Kernel = Callable[..., int]
+
+# Rows that share each read of the weights: ROWS of lora_kernel.c.
+BLOCK = 4
+SOURCE = "lora_kernel.c"
+# Multiplication and addition are fused everywhere or nowhere: GCC, tuning for some processors, would do it in
+# some loops, and a row's last bits would hang on its neighbours. The first flags that a compiler takes count.
+_FLAGS = ("-std=gnu11", "-O3", "-ffp-contract=fast", "-fPIC", "-shared")
+_GCC = "--param=avoid-fma-max-bits=0"
+_BEST_FLAGS = (("-march=native", "-fopenmp", _GCC), ("-march=native", "-fopenmp"), ("-march=native",), ())
+_COMPILE_S = 60.0
+
+_TYPES = (torch.float32, torch.bfloat16)
+_int64_p = ctypes.POINTER(ctypes.c_int64)
+
+
+class _Module(ctypes.Structure):
+    """module_t of lora_kernel.c."""
+
+    _fields_ = (
+        ("in", ctypes.c_int64), ("slots", ctypes.c_int64), ("width", ctypes.c_int64),
+        ("slices", ctypes.c_int64), ("a", ctypes.c_void_p), ("b", ctypes.POINTER(ctypes.c_void_p)),
+        ("rank", _int64_p), ("out", _int64_p), ("column", _int64_p),
+    )  # fmt: skip
+
+
+class _Layout(ctypes.Structure):
+    """layout_t of lora_kernel.c."""
+
+    _fields_ = (
+        ("rows", ctypes.c_int64), ("blocks", ctypes.c_int64),
+        ("row", _int64_p), ("first", _int64_p), ("count", _int64_p), ("slot", _int64_p),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Struct:
+    """A struct's address, and what must live as long as it."""
+
+    address: int
+    holds: tuple[object, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """Rows with a slot, each once, in blocks of up to `BLOCK` rows of one slot.
+
+    rows: places in the step, slot by slot. blocks: each one's first place in `rows`, its size, its slot.
+    struct: the same for the kernel; None where there are none.
+    """
+
+    rows: list[int]
+    blocks: list[tuple[int, int, int]]
+    struct: Struct | None
+
+
+def native_kernel() -> Kernel | None:
+    """The kernel, compiled once for a machine; None where no compiler takes it, or `CC` is set to nothing."""
+    return _kernel(os.environ.get("CC", "cc"))
+
+
+def add_products(
+    kernel: Kernel, weights: ModuleWeights, rows: StepRows, y: torch.Tensor, x: torch.Tensor, scale: float
+) -> None:
+    """As `vllm_punica_products.add_products`."""
+    if x.dtype is not y.dtype or x.dtype not in _TYPES or x.stride(-1) != 1 or y.stride(-1) != 1:
+        vllm_punica_products.add_products(weights, rows, y, x, scale)
+        return
+    blocks = rows.lay_out(weights.targeting, block_rows).struct
+    if blocks is None:
+        return
+    module = weights.kept
+    if not isinstance(module, Struct):
+        module = weights.kept = _module(weights)
+    if kernel(
+        module.address, blocks.address, y.data_ptr(), y.stride(0), x.data_ptr(), x.stride(0),
+        x.dtype is torch.bfloat16, scale,
+    ):  # fmt: skip
+        raise MemoryError(f"no memory for what {rows.count} rows of LoRA need in between")
+
+
+def block_rows(slots: SlotArray) -> Blocks:
+    """Lay out rows by their slots (T,); rows with NO_SLOT are in no block."""
+    blocks: list[tuple[int, int, int]] = []
+    row: list[int] = []
+    for slot in sorted(set(slots.tolist()) - {NO_SLOT}):
+        own = np.flatnonzero(slots == slot).tolist()
+        blocks += [(len(row) + at, min(BLOCK, len(own) - at), slot) for at in range(0, len(own), BLOCK)]
+        row += own
+    if not row:
+        return Blocks(row, blocks, None)
+    arrays = [_integers(values) for values in (row, *zip(*blocks, strict=True))]
+    layout = _Layout(len(row), len(blocks), *(array.ctypes.data_as(_int64_p) for array in arrays))
+    return Blocks(row, blocks, Struct(ctypes.addressof(layout), (layout, arrays)))
+
+
+def _module(weights: ModuleWeights) -> Struct:
+    sizes = [_integers(values) for values in (weights.ranks, [b.size(2) for b in weights.b], weights.columns)]
+    pointers = (ctypes.c_void_p * len(weights.b))(*(b.data_ptr() for b in weights.b))
+    slots, width, in_size = weights.packed_a.shape
+    module = _Module(
+        in_size, slots, width, len(weights.b), weights.packed_a.data_ptr(),
+        ctypes.cast(pointers, ctypes.POINTER(ctypes.c_void_p)),
+        *(array.ctypes.data_as(_int64_p) for array in sizes),
+    )  # fmt: skip
+    return Struct(ctypes.addressof(module), (module, pointers, sizes, weights.packed_a, weights.b))
+
+
+def _integers(values: Sequence[int]) -> SlotArray:
+    return np.array(values, dtype=np.int64)
+
+
+@cache
+def _kernel(compiler: str) -> Kernel | None:
+    path = shutil.which(compiler.split()[0]) if compiler.strip() else None
+    library = _compiled([path, *compiler.split()[1:]]) if path else None
+    if library is None:
+        print(
+            f"crma: no C compiler ({compiler!r}): LoRA is computed with PyTorch, which takes several times "
+            "as long on a CPU; install gcc or clang, or name one in CC",
+            file=sys.stderr,
+        )  # fmt: skip
+        return None
+    kernel = ctypes.CDLL(str(library)).crma_add_lora
+    kernel.argtypes = (
+        ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64,
+        ctypes.c_int, ctypes.c_float,
+    )  # fmt: skip
+    kernel.restype = ctypes.c_int
+    return kernel
+
+
+def _compiled(command: list[str]) -> Path | None:
+    """The library in the cache, named after everything that it hangs on; None if nothing compiles it."""
+    source = files("crma_server").joinpath(SOURCE).read_bytes()
+    facts = "\0".join([*command, *_FLAGS, *map(str, _BEST_FLAGS), _processor()])
+    name = sha256(source + facts.encode()).hexdigest()[:16]
+
+    def fill(folder: Path) -> None:
+        (folder / SOURCE).write_bytes(source)
+        if not any(
+            _runs([*command, *_FLAGS, *flags, SOURCE, "-o", "kernel.so"], folder) for flags in _BEST_FLAGS
+        ):
+            raise _NotCompiledError
+
+    try:
+        return make_once(cache_dir("kernels", name), fill) / "kernel.so"
+    except (_NotCompiledError, OSError):
+        return None
+
+
+class _NotCompiledError(Exception):
+    pass
+
+
+def _runs(command: Iterable[str], folder: Path) -> bool:
+    try:
+        done = subprocess.run(list(command), cwd=folder, capture_output=True, timeout=_COMPILE_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
+
+
+def _processor() -> str:
+    """What the compiler may make use of: a cache may be shared by machines."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return torch.backends.cpu.get_cpu_capability()
+    return "\n".join(
+        sorted({line for line in text.splitlines() if line.startswith(("flags", "Features", "model name"))})
+    )
