@@ -37,6 +37,7 @@ class Settings:
     poll: bool = False
     request_log: str | None = None
     log_prompts: bool = False
+    compile: bool = False
 
 
 _DEFAULTS = Settings()
@@ -47,6 +48,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     _add_key_flags(parser.add_argument_group("keys"))
     _add_limit_flags(parser.add_argument_group("limits"))
     _add_release_flags(parser.add_argument_group("releases and logs"))
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="on a CPU: compile the model, as vLLM does there only without LoRA; the start takes minutes "
+        "longer, the answers less time (a GPU compiles anyway; --enforce-eager never does)",
+    )
 
 
 def read_settings(

@@ -1,9 +1,11 @@
 """What this project changes in vLLM. Run in every vLLM process, by the entry point `vllm.general_plugins`.
 
-Owns: registering the model classes and, on CPU, the LoRA kernel. Imports neither until vLLM asks for them.
+Owns: registering the model classes and, on CPU, the LoRA kernel and compiling with it. Imports none of them
+until vLLM asks for them.
 """
 
 from crma_server.architectures import CRMA_ARCHITECTURES
+from crma_server.vllm_cpu_compile import allow_compiling
 
 PUNICA_WRAPPER = "crma_server.vllm_punica.GroupedPunicaWrapper"
 
@@ -18,4 +20,5 @@ def register() -> None:
         if architecture not in registered:
             ModelRegistry.register_model(architecture, f"crma_server.vllm_models:{architecture}")
     if current_platform.is_cpu():
+        allow_compiling(type(current_platform))
         type(current_platform).get_punica_wrapper = classmethod(lambda _: PUNICA_WRAPPER)

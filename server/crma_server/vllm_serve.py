@@ -26,6 +26,7 @@ from crma_adapters.errors import ConfigError
 from crma_server.architectures import crma_architecture
 from crma_server.plan import ServePlan
 from crma_server.settings import Settings
+from crma_server.vllm_cpu_compile import ask_for_compiling
 
 PLUGIN = "crma"
 # vllm.config.lora.MaxLoRARanks
@@ -72,6 +73,8 @@ def parse_flags(argv: list[str], needs: Needs) -> Namespace:
 def serve(args: Namespace, plan: ServePlan, settings: Settings) -> None:
     """Run vLLM's server until it is stopped."""
     allow_plugin()
+    if settings.compile:
+        ask_for_compiling()
     # vLLM hands its arguments to every API server process it starts, and so these get there too.
     args.crma = plan
     args.crma_settings = settings

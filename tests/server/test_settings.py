@@ -33,7 +33,7 @@ def test_every_setting_has_a_flag(tmp_path: Path) -> None:
         "keep-releases",
     )
     argv = [word for name in numbers for word in (f"--{name}", "7")]
-    argv += ["--allow-no-key", "--poll", "--log-prompts", "--request-log", "stderr"]
+    argv += ["--allow-no-key", "--poll", "--log-prompts", "--request-log", "stderr", "--compile"]
     settings = read(*argv, "--api-key-file", str(tmp_path / "a"), "--admin-key-file", str(tmp_path / "b"))
     plain = Settings()
     for each in dataclasses.fields(Settings):

@@ -25,6 +25,7 @@ from crma_adapters.base_model import resolve_base_model
 from crma_adapters.bundle import compose_bundle
 from crma_adapters.crma import Crma
 from crma_server.architectures import crma_architecture
+from crma_server.vllm_cpu_compile import VARIABLE
 
 pytestmark = pytest.mark.engine
 
@@ -239,12 +240,19 @@ def test_adapters_that_take_turns_in_one_slot_leave_nothing_behind(tmp_path: Pat
     assert worst_difference(trained, [answer for [answer] in answers]) < TOLERANCE
 
 
-def test_model_answers_the_same_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Traced whole by vLLM. Without LoRA, as its CPU engine compiles nothing where LoRA is on."""
-    monkeypatch.setenv(
-        "VLLM_CPU_CI_ENV", "1"
-    )  # run the traced graph as it is, without minutes of C++ compiling
-    trained = train_nothing(tiny_model("llama", tmp_path / "base"), tmp_path)
-    questions = [("base", prompt) for prompt in trained.prompts()]
-    [answers] = ask(trained, tmp_path, [questions], enforce_eager=False, enable_lora=False)
-    assert worst_difference(trained, answers) < TOLERANCE
+@pytest.mark.parametrize(
+    ("family", "backend"),
+    [("llama", "inductor"), ("gemma2", "eager")],
+)
+def test_engine_answers_the_same_compiled(
+    family: str, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Traced whole by vLLM; one family through C++, which takes long, one as the traced graph is."""
+    monkeypatch.setenv(VARIABLE, "1")
+    if backend == "eager":
+        monkeypatch.setenv("VLLM_CPU_CI_ENV", "1")
+    trained = train_nothing(tiny_model(family, tmp_path / "base"), tmp_path)
+    mixed = [(kind, prompt) for prompt in trained.prompts() for kind in KINDS]
+    # The engine's second batch meets adapters in other slots than those it was traced with.
+    answers = ask(trained, tmp_path, [mixed, mixed[1:]], enforce_eager=False)
+    assert worst_difference(trained, [answer for batch in answers for answer in batch]) < TOLERANCE

@@ -1,4 +1,6 @@
 from importlib.metadata import entry_points
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from vllm import ModelRegistry
@@ -6,6 +8,7 @@ from vllm.platforms import current_platform
 from vllm.utils.import_utils import resolve_obj_by_qualname
 
 from crma_server.architectures import CRMA_ARCHITECTURES
+from crma_server.vllm_cpu_compile import VARIABLE, allow_compiling
 from crma_server.vllm_plugin import PUNICA_WRAPPER, register
 from crma_server.vllm_punica import GroupedPunicaWrapper
 
@@ -33,3 +36,32 @@ def test_cpu_engine_gets_the_grouped_kernel() -> None:
     register()
     assert resolve_obj_by_qualname(current_platform.get_punica_wrapper()) is GroupedPunicaWrapper
     assert current_platform.get_punica_wrapper() == PUNICA_WRAPPER
+
+
+class _Platform:
+    """As vLLM's CPU platform: with LoRA it lets nothing be compiled."""
+
+    @classmethod
+    def check_and_update_config(cls, vllm_config: SimpleNamespace) -> None:
+        vllm_config.mode = "none" if vllm_config.lora_config or vllm_config.eager else "compile"
+
+
+@pytest.mark.parametrize(
+    ("asked", "lora", "eager", "mode"),
+    [
+        ("1", "lora", False, "compile"),
+        ("1", "lora", True, "none"),
+        ("", "lora", False, "none"),
+        ("", None, False, "compile"),
+    ],
+)
+def test_compiling_with_lora_is_for_those_who_ask(
+    asked: str, lora: str | None, eager: bool, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, asked)
+    platform: Any = type("Platform", (_Platform,), {})
+    allow_compiling(platform)
+    allow_compiling(platform)  # vLLM loads plugins in every process, some more than once
+    config = SimpleNamespace(lora_config=lora, eager=eager)
+    platform.check_and_update_config(config)
+    assert (config.mode, config.lora_config) == (mode, lora)
