@@ -9,7 +9,7 @@ from pathlib import Path
 
 from crma_eval.bench.many_adapters import add_copies, add_of_rank, live_lora
 from crma_eval.bench.plan import Plan
-from crma_eval.bench.servers import Spec
+from crma_eval.bench.servers import COMPILE, Spec
 from crma_eval.bench.session import Job, in_turns
 from crma_eval.bench.systems import BASE, Subject, copy_names, lora_flags, max_rank
 from crma_eval.bench.traffic import deal, rotate
@@ -111,6 +111,6 @@ def _specs(subject: Subject, work: Path) -> dict[str, Spec]:
         add_of_rank(source, rank, store / rank_name(rank))
     long = ("--max-model-len", str(LONGEST))
     slots = lora_flags(max(RANKS), max(IN_BATCH))
-    specs[MIXED] = Spec(MIXED, (*subject.flags, *slots, *long), store=store)
+    specs[MIXED] = Spec(MIXED, (*subject.flags, *slots, *long, COMPILE), store=store)
     specs[BARE] = Spec(BARE, (*subject.flags, *long), stock=True)
     return specs

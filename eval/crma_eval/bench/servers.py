@@ -39,13 +39,17 @@ VLLM_COMMAND = (sys.executable, "-c", _SERVE)
 QUIET = ("--uvicorn-log-level", "warning")
 # vLLM loads every installed plugin, this project's kernel too, unless the variable names others.
 NO_PLUGINS = {"VLLM_PLUGINS": ""}
+# What `crma-serve --compile` does, for plain `vllm serve` with this project's plugin (docs/engine.md).
+COMPILE = "--compile"
+COMPILED = {"CRMA_CPU_COMPILE": "1", "VLLM_USE_AOT_COMPILE": "0"}
 
 
 @dataclass(frozen=True)
 class Spec:
     """A server to start. `store`: crma-serve on that folder; None: vLLM alone.
 
-    `stock`: without this project's plugin, so with vLLM's own LoRA kernel.
+    `stock`: without this project's plugin, so with vLLM's own LoRA kernel. The others compile the model on a
+    CPU too, crma-serve by its flag.
     """
 
     name: str
@@ -98,7 +102,7 @@ def _started(
         return served, served.address
     port = free_port()
     where = ("--host", "127.0.0.1", "--port", str(port), "--served-model-name", "base")
-    environment = {"VLLM_LOGGING_LEVEL": "ERROR"} | (NO_PLUGINS if spec.stock else {})
+    environment = {"VLLM_LOGGING_LEVEL": "ERROR"} | (NO_PLUGINS if spec.stock else COMPILED)
     process = launch([*commands.vllm, str(base.path), *where, *QUIET, *spec.flags], log, environment)
     url = f"http://127.0.0.1:{port}"
     return ServerProcess(process, log, "vllm serve"), lambda: url if _healthy(url) else None

@@ -119,9 +119,9 @@ def _systems_section(run: Run) -> Section:
         for system in run.systems
     )
     return Section("The systems", ("", "system", "LoRA kernel", "start to ready, s (CPU s)"), rows, (
-        "On a CPU vLLM compiles the model only where LoRA is off: (a) is compiled, (a-eager) is the same "
-        "without, and every system with LoRA on runs uncompiled, whichever kernel it has. A GPU's kernel is "
-        "vLLM's own in all of them.",
+        "On a CPU vLLM compiles the model only where LoRA is off, so (c-stock) runs uncompiled, (a-eager) "
+        "for comparison. All others are compiled, crma-serve by its flag --compile, vLLM with this project's "
+        "plugin by CRMA_CPU_COMPILE=1. A GPU's kernel is vLLM's own in all of them.",
         f"Waiting, the {len(run.outcome.servers)} servers started took {run.outcome.idle_cpu:.3f} CPU "
         "seconds per second together.",
         "(b) and (c) are one server, and so are (d) to (g). (c) and (d) serve the same bundle, LoRA and CRMA "

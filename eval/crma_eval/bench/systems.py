@@ -16,7 +16,7 @@ from crma_adapters.lora_files import read_config
 from crma_adapters.store import Store
 from crma_eval.bench.many_adapters import add_copies, copy_live, live_bundle, live_lora
 from crma_eval.bench.plan import RESIDENT, SLOTS
-from crma_eval.bench.servers import Spec
+from crma_eval.bench.servers import COMPILE, Spec
 
 BASE, AUTO, CRMA_OFF = "base", "auto", ":crma-off"
 # It explains (a) beside (b), is no goal's, and takes a server of its own.
@@ -106,10 +106,10 @@ def server_specs(subject: Subject, work: Path, copies: int, needed: set[str]) ->
         flags = (*subject.flags, "--enable-lora", *lora, *_overrides(subject), "--lora-modules", module)
         made["vllm-lora"] = Spec("vllm-lora", flags)
     if "crma" in needed:
-        made["crma"] = Spec("crma", (*subject.flags, *lora), store=subject.store.root)
+        made["crma"] = Spec("crma", (*subject.flags, *lora, COMPILE), store=subject.store.root)
     if "crma-many" in needed:
         store = _many(subject, work / "many", copies)
-        made["crma-many"] = Spec("crma-many", (*subject.flags, *lora), store=store)
+        made["crma-many"] = Spec("crma-many", (*subject.flags, *lora, COMPILE), store=store)
     return made
 
 
