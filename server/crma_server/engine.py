@@ -20,6 +20,11 @@ class Engine(Protocol):
         """How many bundles it can compute with at a time."""
         ...
 
+    @property
+    def room(self) -> int:
+        """How many bundles its memory holds, slots included; for another the least recently used goes."""
+        ...
+
     async def load(self, bundle: Bundle) -> None:
         """Bring a bundle into memory. Raises `IncompatibleError` if the engine refuses it."""
         ...

@@ -98,9 +98,14 @@ class Releases:
         )
 
     async def start(self) -> None:
-        """Load and warm up what is live at the start. Raises `IncompatibleError` if it cannot be served."""
-        # The last ones loaded stay if not all can: those with CRMA on, which come first.
-        await warm_up(self._engine, self.plan.bundles[::-1], self._metrics)
+        """Load and warm up what is live at the start. Raises `IncompatibleError` if it cannot be served.
+
+        Of more than the engine has room for, the first ones, which are those with CRMA on: the others would
+        only push each other out, and are loaded by the first request for them.
+        """
+        first, every = self.plan.bundles[: self._engine.room], len(self.plan.bundles)
+        report(f"loading {len(first)} adapters" + (f" of {every}" if every > len(first) else ""))
+        await warm_up(self._engine, first, self._metrics)
         for bundle in (*self.plan.bundles, *self.plan.named):
             self._engine.register(bundle)
         await self._draining.count()

@@ -105,7 +105,6 @@ class CrmaEndpoints:
         models.base_model_paths[:] = [BaseModelPath(name=BASE, model_path=args.model)]
         parts = self._parts
         parts.releases = releases = _make_releases(parts, engine_client, models.lora_requests)
-        report(f"loading {len(parts.plan.bundles)} adapters")
         await releases.start()
         # vLLM has put every layer of its own around ours by now, and set up its tracer.
         traced = args.otlp_traces_endpoint is not None

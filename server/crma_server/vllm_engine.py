@@ -41,6 +41,11 @@ class VllmEngine:
         return int(lora.max_loras)
 
     @property
+    def room(self) -> int:
+        lora = self._client.vllm_config.lora_config
+        return int(lora.max_cpu_loras or lora.max_loras)
+
+    @property
     def max_rank(self) -> int:
         """The largest LoRA rank it takes."""
         return int(self._client.vllm_config.lora_config.max_lora_rank)

@@ -27,6 +27,7 @@ class FakeEngine:
     """Answers to registered names; a bundle computes something of its own unless it is said not to."""
 
     slots: int = 2
+    room: int = 64
     names: dict[str, Bundle] = field(default_factory=dict)
     memory: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)

@@ -64,6 +64,14 @@ def medical(number: int) -> str:
     return f"medical@{version(number)}"
 
 
+def test_the_start_loads_no_more_than_the_engine_has_room_for() -> None:
+    async def act(server: Server) -> None:
+        assert server.engine.loads == server.engine.generated == [medical(1)]
+        assert server.engine.names.keys() == {medical(1), medical(7)}
+
+    scenario(act, source=FakeSource(canaries={1: (7, 0.5)}), engine=FakeEngine(room=1))
+
+
 def test_a_new_release_is_loaded_warmed_and_live() -> None:
     async def act(server: Server) -> None:
         assert server.engine.generated == [medical(1)]
