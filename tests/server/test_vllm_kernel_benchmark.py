@@ -1,5 +1,8 @@
+import time
+
 import pytest
 
+from crma_server import vllm_kernel_benchmark
 from crma_server.vllm_kernel_benchmark import Case, cases, measure
 
 
@@ -15,3 +18,18 @@ def test_every_way_is_timed(phase: str) -> None:
     assert set(timing.ms) == {"bound", "idle", "crma", "vllm"}
     assert all(ms > 0 for ms in timing.ms.values())
     assert timing.ms["idle"] < timing.ms["crma"]
+
+
+def test_what_takes_long_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm_kernel_benchmark, "LONG_S", 0.005)
+    turns: list[str] = []
+
+    def busy(name: str, seconds: float) -> None:
+        turns.append(name)
+        start = time.thread_time()
+        while time.thread_time() - start < seconds:
+            pass
+
+    ways = {"long": lambda: busy("long", 0.02), "short": lambda: busy("short", 0.0)}
+    taken = vllm_kernel_benchmark._in_turns(ways, repeats=3)
+    assert turns == ["long", *["short"] * 4] and taken["long"] >= 20
