@@ -42,7 +42,8 @@ class Spelling:
         an apostrophe, with letters beyond ASCII or with capitals inside (`nCoV`, `DataFrame`).
         """
         words = _WORD.findall(text)
-        if 2 * sum(word.lower() in self._known for word in words) < len(words):
+        known = sum(word.lower() in self._known for word in words)
+        if known == len(words) or 2 * known < len(words):
             return text
         return _WORD.sub(self._corrected, text)
 
