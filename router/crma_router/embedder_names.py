@@ -8,7 +8,7 @@ from crma_router.embedder_int8 import Int8Embedder
 
 
 def open_embedder(name: str) -> Embedder:
-    """`all-MiniLM-L6-v2/int8/24+words` (precision, token budget), else a sentence-transformers model.
+    """`all-MiniLM-L6-v2/int8/32/16+words` (precision, tokens), else a sentence-transformers model.
 
     Raises:
         RouterError: there is no such model, or what it runs on is not installed.

@@ -10,7 +10,7 @@ from crma_adapters.errors import RouterError
 from crma_adapters.packaged import embedder_path
 from crma_router.embedder import Embeddings, SentenceTransformerEmbedder
 from crma_router.embedder_graph import build_graph, quantise
-from crma_router.embedder_int8 import BUDGET_TOKENS, Int8Embedder
+from crma_router.embedder_int8 import ENDS_TOKENS, TELLING_TOKENS, Int8Embedder
 
 QUESTIONS = [
     "How do I lower a fever?",
@@ -41,7 +41,7 @@ def test_in_float32_the_graph_is_the_model(int8: Int8Embedder, reference: Embedd
 
 
 def test_int8_is_near_the_model(reference: Embeddings) -> None:
-    cosines = (Int8Embedder(256, words=False).encode(QUESTIONS) * reference).sum(axis=1)
+    cosines = (Int8Embedder(256, None, words=False).encode(QUESTIONS) * reference).sum(axis=1)
 
     assert cosines.min() > 0.98
 
@@ -91,23 +91,51 @@ def cosine(one: Embeddings, other: Embeddings) -> float:
 
 
 def test_its_name_tells_the_budget_and_opens_it_again() -> None:
-    assert Int8Embedder().name == f"all-MiniLM-L6-v2/int8/{BUDGET_TOKENS}+words"
-    for name in ("all-MiniLM-L6-v2/int8/48", "all-MiniLM-L6-v2/int8/48+words"):
-        opened = Int8Embedder.named(name)
-        assert opened is not None and opened.name == name
+    assert Int8Embedder().name == f"all-MiniLM-L6-v2/int8/{ENDS_TOKENS}/{TELLING_TOKENS}+words"
+    for read in ("48", "48+words", "48/16", "48/16+words"):
+        opened = Int8Embedder.named(f"all-MiniLM-L6-v2/int8/{read}")
+        assert opened is not None and opened.name == f"all-MiniLM-L6-v2/int8/{read}"
+
+
+def test_a_name_without_telling_tokens_still_means_all_of_the_ends(int8: Int8Embedder) -> None:
+    former = Int8Embedder.named("all-MiniLM-L6-v2/int8/24+words")
+    assert former is not None
+    text = "Is it so that what I have to do with it is of the same kind as what is due by a tenant of hers?"
+    ids = int8._tokenizer.encode(text).ids
+    ends = np.array([ids[:12] + ids[-12:]], np.int32)
+    assert len(ids) > ends.size
+    sentence = int8._session.run(None, {"ids": ends})[0][0]
+    np.testing.assert_allclose(former.encode([text])[0, :384] * np.sqrt(2), sentence, atol=1e-5)
+
+
+def test_the_sentence_is_read_without_the_words_that_tell_least(int8: Int8Embedder) -> None:
+    telling = "fever cough vaccine surgery kidney tumor asthma insulin artery lung liver clinic bone skin"
+    texts = [f"of the {telling} that is", telling]
+    np.testing.assert_array_equal(*int8.encode(texts)[:, :384])
+    all_of_it = Int8Embedder(ENDS_TOKENS, None).encode(texts)[:, :384]
+    assert cosine(*all_of_it) < 0.999
 
 
 @pytest.mark.parametrize(
-    "name", ["all-MiniLM-L6-v2", "all-MiniLM-L6-v2/int8", "all-MiniLM-L6-v2/int8/024", "x"]
+    "name",
+    [
+        "all-MiniLM-L6-v2",
+        "all-MiniLM-L6-v2/int8",
+        "all-MiniLM-L6-v2/int8/024",
+        "all-MiniLM-L6-v2/int8/32/",
+        "x",
+    ],
 )
 def test_other_names_are_not_its_own(name: str) -> None:
     assert Int8Embedder.named(name) is None
 
 
-@pytest.mark.parametrize("budget", [0, 3, 257])
-def test_a_budget_that_cannot_be_is_refused(budget: int) -> None:
+@pytest.mark.parametrize(
+    ("ends", "telling"), [(0, None), (3, None), (257, None), (32, 3), (32, 32), (257, 16), (10, 16)]
+)
+def test_numbers_of_tokens_that_cannot_be_are_refused(ends: int, telling: int | None) -> None:
     with pytest.raises(RouterError, match="expected 4 to 256"):
-        Int8Embedder(budget)
+        Int8Embedder(ends, telling)
 
 
 def test_quantised_columns_are_near_and_leave_room_for_pairs() -> None:
