@@ -427,3 +427,8 @@ def test_it_can_be_looked_at(connected: Any, stand_in: Any, tmp_path: Path) -> N
     widths = [int.from_bytes(picture[16:20], "big") for picture in pictures]
     assert widths == [1280, 1280, 390]
     assert len(set(pictures)) == 3
+
+
+def test_small_shares_keep_a_digit_whatever_their_sign(connected: Any) -> None:
+    shown = "import('/crma/static/dom.js').then(dom => [-0.0016, 0.005, 0, -0.31, 0.9].map(dom.percent))"
+    assert connected.evaluate(shown) == ["-0.2 %", "0.5 %", "0 %", "-31 %", "90 %"]
