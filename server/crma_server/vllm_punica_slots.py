@@ -61,17 +61,14 @@ class StepRows:
         self.count = len(slots)
         self.in_use = slot_set(set(slots.tolist()) - {NO_SLOT})
         self._slots = slots
-        self._laid: dict[int, Any] = {}
+        self._laid: dict[tuple[int, Any], Any] = {}
 
     def lay_out(self, targeting: int, how: Callable[[SlotArray], Laid]) -> Laid:
-        """`how` of the rows for a module that the adapters in the slots `targeting` (see `slot_set`) target.
-
-        A step is laid out in one way.
-        """
+        """`how` of the rows for a module that the adapters in the slots `targeting` (see `slot_set`) target."""
         wanted = self.in_use & targeting
-        laid: Laid | None = self._laid.get(wanted)
+        laid: Laid | None = self._laid.get((wanted, how))
         if laid is None:
-            laid = self._laid[wanted] = how(self._of(wanted))
+            laid = self._laid[wanted, how] = how(self._of(wanted))
         return laid
 
     def by_slot(self) -> list[tuple[int, torch.Tensor]]:

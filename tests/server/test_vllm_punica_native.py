@@ -107,6 +107,16 @@ def test_bfloat16_is_rounded_to_nearest_and_nan_stays_nan(kernel: vllm_punica_na
     assert torch.equal(y.nan_to_num(7.0), values.expand(4, 4).nan_to_num(7.0))
 
 
+def test_what_c_takes_and_what_it_does_not_share_a_step(kernel: vllm_punica_native.Kernel) -> None:
+    packed, rows_of_step = weights(), step([0, 2, NO_SLOT, 1])
+    for dtype in (torch.float16, torch.float32, torch.float16):
+        x, y = rows(4, IN, dtype), rows(4, sum(OUT), dtype)
+        expected = y.clone()
+        vllm_punica_products.add_products(packed, step([0, 2, NO_SLOT, 1]), expected, x, 1.0)
+        vllm_punica_native.add_products(kernel, packed, rows_of_step, y, x, 1.0)
+        assert torch.allclose(y.float(), expected.float(), atol=1e-4)
+
+
 @given(slot_lists)
 def test_every_row_with_a_slot_is_in_one_block(slots: list[int]) -> None:
     laid = block_rows(np.array(slots, dtype=np.int64))
