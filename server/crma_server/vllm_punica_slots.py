@@ -64,7 +64,7 @@ class StepRows:
         self._laid: dict[tuple[int, Any], Any] = {}
 
     def lay_out(self, targeting: int, how: Callable[[SlotArray], Laid]) -> Laid:
-        """`how` of the rows for a module that the adapters in the slots `targeting` (see `slot_set`) target."""
+        """`how` of the rows for a module that the adapters in the slots `targeting` (a `slot_set`) target."""
         wanted = self.in_use & targeting
         laid: Laid | None = self._laid.get((wanted, how))
         if laid is None:
