@@ -19,7 +19,7 @@
 
 typedef float vec __attribute__((vector_size(4 * LANES), aligned(4)));
 typedef struct {
-    int64_t in, slots, width; /* width: the ranks of all slices together */
+    int64_t in, width; /* width: the ranks of all slices together */
     int64_t slices;
     const float *a;        /* (slots, width, in) */
     const float *const *b; /* of each slice (slots, rank, out) */

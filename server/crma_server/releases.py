@@ -105,7 +105,8 @@ class Releases:
         """
         first, every = self.plan.bundles[: self._engine.room], len(self.plan.bundles)
         report(f"loading {len(first)} adapters" + (f" of {every}" if every > len(first) else ""))
-        await warm_up(self._engine, first, self._metrics)
+        # The last ones loaded keep the slots if there are fewer of those: again the ones with CRMA on.
+        await warm_up(self._engine, first[::-1], self._metrics)
         for bundle in (*self.plan.bundles, *self.plan.named):
             self._engine.register(bundle)
         await self._draining.count()

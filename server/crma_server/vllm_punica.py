@@ -73,7 +73,7 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):  # type: ignore[misc]
             torch.ops.crma.add_lora_linear(y, x, lora_b_stacked[0], self.number)
         elif self.tokens.in_use:
             weights = self.weights.of(lora_a_stacked, lora_b_stacked, output_slices)
-            self._add(y, x, weights, scale)
+            self._add(weights, self._tokens(x), y, x, scale)
 
     def add_known(self, y: torch.Tensor, x: torch.Tensor, b: torch.Tensor) -> None:
         """`add_lora_linear` of a compiled graph, for the present step; `b` is the module's first stacked B.
@@ -81,12 +81,13 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):  # type: ignore[misc]
         A module that no adapter was ever written into adds nothing.
         """
         if self.tokens.in_use and (weights := self.weights.known(b)) is not None:
-            self._add(y, x, weights, 1.0)
+            self._add(weights, self._tokens(x), y, x, 1.0)
 
-    def _add(self, y: torch.Tensor, x: torch.Tensor, weights: ModuleWeights, scale: float) -> None:
-        tokens = self._tokens(x)
-        if tokens.in_use & weights.targeting:
-            self._add_products(weights, tokens, y, x, scale)
+    def _add(
+        self, weights: ModuleWeights, rows: StepRows, y: torch.Tensor, x: torch.Tensor, scale: float
+    ) -> None:
+        if rows.in_use & weights.targeting:
+            self._add_products(weights, rows, y, x, scale)
 
     def touches(
         self,
@@ -113,7 +114,7 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):  # type: ignore[misc]
         if not self.tokens.in_use:
             return
         weights = self.weights.of((lora_a_stacked,), (lora_b_stacked,), (y.size(-1),))
-        self._add_products(weights, self._logits_rows(x), y, x, scale)
+        self._add(weights, self._logits_rows(x), y, x, scale)
 
     def add_lora_embedding(
         self, y: torch.Tensor, x: torch.Tensor, lora_b_stacked: torch.Tensor, **_: Any

@@ -45,8 +45,8 @@ class _Module(ctypes.Structure):
     """module_t of lora_kernel.c."""
 
     _fields_ = (
-        ("in", ctypes.c_int64), ("slots", ctypes.c_int64), ("width", ctypes.c_int64),
-        ("slices", ctypes.c_int64), ("a", ctypes.c_void_p), ("b", ctypes.POINTER(ctypes.c_void_p)),
+        ("in", ctypes.c_int64), ("width", ctypes.c_int64), ("slices", ctypes.c_int64),
+        ("a", ctypes.c_void_p), ("b", ctypes.POINTER(ctypes.c_void_p)),
         ("rank", _int64_p), ("out", _int64_p), ("column", _int64_p),
     )  # fmt: skip
 
@@ -124,9 +124,9 @@ def block_rows(slots: SlotArray) -> Blocks:
 def _module(weights: ModuleWeights) -> Struct:
     sizes = [_integers(values) for values in (weights.ranks, [b.size(2) for b in weights.b], weights.columns)]
     pointers = (ctypes.c_void_p * len(weights.b))(*(b.data_ptr() for b in weights.b))
-    slots, width, in_size = weights.packed_a.shape
+    _, width, in_size = weights.packed_a.shape
     module = _Module(
-        in_size, slots, width, len(weights.b), weights.packed_a.data_ptr(),
+        in_size, width, len(weights.b), weights.packed_a.data_ptr(),
         ctypes.cast(pointers, ctypes.POINTER(ctypes.c_void_p)),
         *(array.ctypes.data_as(_int64_p) for array in sizes),
     )  # fmt: skip

@@ -13,7 +13,9 @@ from crma_adapters.store import Store
 from crma_adapters.verify import verify_plain, verify_release
 from crma_eval.bench.many_adapters import add_of_rank, live_lora
 from crma_eval.bench.plan import RESIDENT
+from crma_eval.bench.servers import COMPILED
 from crma_eval.bench.systems import Subject, choose_systems, server_specs, systems
+from crma_server.vllm_cpu_compile import ENVIRONMENT
 
 from .bench_store import RANK, make_store
 
@@ -93,3 +95,8 @@ def test_choosing_systems(subject: Subject) -> None:
     assert [system.key for system in choose_systems(every, "d,a")] == ["a", "d"]
     with pytest.raises(ConfigError, match="z; there are a, a-eager, b"):
         choose_systems(every, "a,z")
+
+
+def test_plain_vllm_compiles_as_crma_serve_does() -> None:
+    """The evaluations know the server by its commands alone, so the names stand in both."""
+    assert COMPILED == ENVIRONMENT

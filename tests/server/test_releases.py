@@ -72,6 +72,13 @@ def test_the_start_loads_no_more_than_the_engine_has_room_for() -> None:
     scenario(act, source=FakeSource(canaries={1: (7, 0.5)}), engine=FakeEngine(room=1))
 
 
+def test_what_comes_first_is_loaded_last_and_so_keeps_a_slot() -> None:
+    async def act(server: Server) -> None:
+        assert server.engine.loads == [medical(7), medical(1)]
+
+    scenario(act, source=FakeSource(canaries={1: (7, 0.5)}))
+
+
 def test_a_new_release_is_loaded_warmed_and_live() -> None:
     async def act(server: Server) -> None:
         assert server.engine.generated == [medical(1)]
