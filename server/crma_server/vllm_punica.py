@@ -20,6 +20,7 @@ from vllm.lora.model_manager import LoRAModelManager
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
 from crma_server import vllm_punica_native, vllm_punica_products
+from crma_server.lora_kernel_build import native_kernel
 from crma_server.vllm_punica_op import number_of
 from crma_server.vllm_punica_slots import NO_SLOT, StepRows
 from crma_server.vllm_punica_weights import ModuleWeights, WeightsByModule, report_activations
@@ -36,7 +37,7 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):  # type: ignore[misc]
         self, max_num_batched_tokens: int, max_batches: int, device: torch.device | str, **kwargs: Any
     ) -> None:
         super().__init__(max_num_batched_tokens, max_batches, device, **kwargs)
-        kernel = vllm_punica_native.native_kernel()
+        kernel = native_kernel()
         self._add_products = (
             vllm_punica_products.add_products
             if kernel is None

@@ -79,3 +79,19 @@ def test_what_was_asked_before_is_known_and_decided_alike(router: Router, embedd
     decision = fresh.route(text)
     assert fresh.route_known(text) == decision
     assert fresh.route_known(text + " and a rash") is None
+
+
+def test_a_new_text_is_read_once(router: Router, embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    class Reader:
+        def corrected(self, text: str) -> str:
+            read.append(text)
+            return text.replace("feever", "fever")
+
+    monkeypatch.setattr("crma_router.router.spelling", Reader)
+    fresh = Router(router.model, embedder)
+    text = "what is a feever and a rash?"
+    assert fresh.route_known(text) is None
+    assert fresh.route(text) == router.route(text.replace("feever", "fever"))
+    assert read == [text]

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from vllm.lora.layers import LoRAMapping
 
+from crma_server.lora_kernel_build import native_kernel
 from crma_server.vllm_punica import GroupedPunicaWrapper
-from crma_server.vllm_punica_native import native_kernel
 from crma_server.vllm_punica_slots import NO_SLOT
 
 SLOTS, RANK, WIDTH = 3, 8, 12

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crma_adapters.cache import CACHE_VARIABLE
-from crma_server import vllm_punica_native, vllm_punica_products
-from crma_server.vllm_punica_native import BLOCK, block_rows, native_kernel
+from crma_server import lora_kernel_build, vllm_punica_native, vllm_punica_products
+from crma_server.lora_kernel_build import Kernel, native_kernel
+from crma_server.vllm_punica_native import BLOCK, block_rows
 from crma_server.vllm_punica_slots import NO_SLOT, StepRows
 from crma_server.vllm_punica_weights import ModuleWeights
 
@@ -24,7 +25,7 @@ slot_lists = st.lists(st.integers(NO_SLOT, SLOTS - 1), min_size=1, max_size=24)
 
 
 @pytest.fixture(scope="module")
-def kernel() -> vllm_punica_native.Kernel:
+def kernel() -> Kernel:
     found = native_kernel()
     if found is None:
         pytest.skip("needs a C compiler")
@@ -50,7 +51,7 @@ def step(slots: Sequence[int]) -> StepRows:
 
 @given(slots=slot_lists, dtype=st.sampled_from([torch.float32, torch.bfloat16]))
 def test_a_row_is_the_same_to_the_last_bit_whatever_stands_beside_it(
-    kernel: vllm_punica_native.Kernel, slots: list[int], dtype: torch.dtype
+    kernel: Kernel, slots: list[int], dtype: torch.dtype
 ) -> None:
     packed = weights()
     x, y = rows(len(slots), IN, dtype), rows(len(slots), sum(OUT), dtype)
@@ -63,9 +64,7 @@ def test_a_row_is_the_same_to_the_last_bit_whatever_stands_beside_it(
 
 
 @given(slots=slot_lists, dtype=st.sampled_from([torch.float32, torch.bfloat16]))
-def test_it_adds_what_pytorch_adds(
-    kernel: vllm_punica_native.Kernel, slots: list[int], dtype: torch.dtype
-) -> None:
+def test_it_adds_what_pytorch_adds(kernel: Kernel, slots: list[int], dtype: torch.dtype) -> None:
     packed = weights()
     x, y = rows(len(slots), IN, dtype), rows(len(slots), sum(OUT), dtype)
     given_y, expected = y.clone(), y.clone()
@@ -75,7 +74,7 @@ def test_it_adds_what_pytorch_adds(
     assert torch.allclose(given_y.float(), expected.float(), rtol=tolerance, atol=tolerance)
 
 
-def test_rows_may_lie_apart(kernel: vllm_punica_native.Kernel) -> None:
+def test_rows_may_lie_apart(kernel: Kernel) -> None:
     """A layer may pass columns of a wider tensor."""
     packed, slots = weights(), [0, 2, NO_SLOT, 1]
     wide_x, wide_y = rows(4, IN + 3, torch.float32), rows(4, sum(OUT) + 5, torch.float32)
@@ -87,7 +86,7 @@ def test_rows_may_lie_apart(kernel: vllm_punica_native.Kernel) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
-def test_other_types_go_through_pytorch(kernel: vllm_punica_native.Kernel, dtype: torch.dtype) -> None:
+def test_other_types_go_through_pytorch(kernel: Kernel, dtype: torch.dtype) -> None:
     packed, slots = weights(), [0, 1]
     x, y = rows(2, IN, dtype), torch.zeros(2, sum(OUT), dtype=dtype)
     expected = y.clone()
@@ -96,7 +95,7 @@ def test_other_types_go_through_pytorch(kernel: vllm_punica_native.Kernel, dtype
     assert y.any() and torch.equal(y, expected)
 
 
-def test_bfloat16_is_rounded_to_nearest_and_nan_stays_nan(kernel: vllm_punica_native.Kernel) -> None:
+def test_bfloat16_is_rounded_to_nearest_and_nan_stays_nan(kernel: Kernel) -> None:
     a, b = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 4, 1)
     a[0] = 1
     packed = ModuleWeights([a], [b], [4])
@@ -107,7 +106,7 @@ def test_bfloat16_is_rounded_to_nearest_and_nan_stays_nan(kernel: vllm_punica_na
     assert torch.equal(y.nan_to_num(7.0), values.expand(4, 4).nan_to_num(7.0))
 
 
-def test_what_c_takes_and_what_it_does_not_share_a_step(kernel: vllm_punica_native.Kernel) -> None:
+def test_what_c_takes_and_what_it_does_not_share_a_step(kernel: Kernel) -> None:
     packed, rows_of_step = weights(), step([0, 2, NO_SLOT, 1])
     for dtype in (torch.float16, torch.float32, torch.float16):
         x, y = rows(4, IN, dtype), rows(4, sum(OUT), dtype)
@@ -131,11 +130,11 @@ def test_without_a_compiler_it_says_so(
 ) -> None:
     monkeypatch.setenv("CC", compiler)
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
-    vllm_punica_native._kernel.cache_clear()
+    lora_kernel_build._kernel.cache_clear()
     assert native_kernel() is None
     assert "no C compiler" in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.so"))
-    vllm_punica_native._kernel.cache_clear()
+    lora_kernel_build._kernel.cache_clear()
 
 
 @pytest.mark.usefixtures("kernel")
@@ -143,9 +142,9 @@ def test_it_is_compiled_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
     made: list[int] = []
     for _ in range(2):
-        vllm_punica_native._kernel.cache_clear()
+        lora_kernel_build._kernel.cache_clear()
         assert native_kernel() is not None
         [library] = tmp_path.rglob("kernel.so")
         made.append(library.stat().st_mtime_ns)
     assert made[0] == made[1]
-    vllm_punica_native._kernel.cache_clear()
+    lora_kernel_build._kernel.cache_clear()

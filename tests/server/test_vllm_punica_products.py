@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from crma_server import vllm_punica_native, vllm_punica_products
+from crma_server.lora_kernel_build import native_kernel
 from crma_server.vllm_punica_slots import NO_SLOT, StepRows
 from crma_server.vllm_punica_weights import ModuleWeights
 
@@ -21,7 +22,7 @@ SCATTERED = [0, 1, NO_SLOT, 3, 0, 1, 0]
 def add_products(request: pytest.FixtureRequest) -> AddProducts:
     if request.param == "torch":
         return vllm_punica_products.add_products
-    kernel = vllm_punica_native.native_kernel()
+    kernel = native_kernel()
     if kernel is None:
         pytest.skip("needs a C compiler")
     return partial(vllm_punica_native.add_products, kernel)
