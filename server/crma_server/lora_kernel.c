@@ -1,12 +1,14 @@
-/* y += scale * x A^T B^T for the rows of one step, each with its own slot's A and B.
+/* y += scale * x A^T B^T for the rows of one step, each with its own slot's A and B; and packing these.
 
-   Owns: the arithmetic. vllm_punica_native.py compiles it with the machine's own compiler and lays out the
-   structs; vllm_punica_weights.py packs the weights. Any C11 compiler with vector extensions (GCC, Clang).
+   Owns: the arithmetic, and what is copied of a slot. lora_kernel_build.py compiles it with the machine's own
+   compiler; vllm_punica_native.py and vllm_punica_native_stacks.py lay out the structs. Any C11 compiler with
+   vector extensions (GCC, Clang).
 
    A row's result does not depend on the rows beside it, to the last bit: every sum runs over the same vectors
    in the same order, however rows are blocked. What is left over of a row is filled up to a vector with zeros. All sums are in float32; what is added is rounded to y's type
    first. */
 
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +33,15 @@ typedef struct {
     const int64_t *first; /* (blocks,) index into row: a block is up to ROWS rows of one slot */
     const int64_t *count, *slot; /* (blocks,) */
 } layout_t;
+typedef struct {
+    int64_t slices, in, width; /* width: the packed ranks of all slices together */
+    int64_t rank, bf16;        /* of the stacks: the largest rank, and their type */
+    const char *const *a;      /* of each slice (slots, rank, in) */
+    const char *const *b;      /* of each slice (slots, rows, rank) */
+    const int64_t *rows, *out, *fits; /* of each slice; out: rows that count, fits: its packed rank or 0 */
+    float *packed_a;                  /* (slots, width, in) */
+    float *const *packed_b;           /* of each slice (slots, fits, out) */
+} reading_t;
 
 static inline float widen(uint16_t bits) {
     uint32_t word = (uint32_t)bits << 16;
@@ -197,4 +208,51 @@ int crma_add_lora(const module_t *m, const layout_t *l, void *y, int64_t y_strid
         add_block(m, l, block, (char *)y, y_stride, (const char *)x, x_stride, bf16, scale, scratch + block * each);
     free(scratch);
     return 0;
+}
+
+static inline float at(const char *from, int64_t place, int64_t bf16) {
+    return bf16 ? widen(((const uint16_t *)from)[place]) : ((const float *)from)[place];
+}
+
+static const char *of_slot(const char *stack, int64_t slot, int64_t size, int64_t bf16) {
+    return stack + slot * size * (bf16 ? 2 : 4);
+}
+
+/* Of each slice the rank up to which B has a column that is not all zero. */
+void crma_ranks(const reading_t *r, int64_t slot, int64_t *used) {
+    for (int64_t slice = 0; slice < r->slices; slice++) {
+        const char *b = of_slot(r->b[slice], slot, r->rows[slice] * r->rank, r->bf16);
+        int64_t rank = r->rank, row = 0;
+        while (rank > 0 && row < r->rows[slice]) {
+            if (at(b, row * r->rank + rank - 1, r->bf16) != 0) break;
+            if (++row == r->rows[slice]) row = 0, rank--;
+        }
+        used[slice] = rank;
+    }
+}
+
+/* The slot's A and B up to the ranks `used`, zeros beyond. A B that is not finite is made so, its A set to NaN:
+   zero times infinity would reach the rows that fill up a batch of PyTorch's products. */
+void crma_copy(const reading_t *r, int64_t slot, const int64_t *used) {
+    float *a = r->packed_a + slot * r->width * r->in;
+    for (int64_t slice = 0; slice < r->slices; slice++) {
+        int64_t rank = used[slice], fits = r->fits[slice], out = r->out[slice], in = r->in;
+        const char *from_a = of_slot(r->a[slice], slot, r->rank * in, r->bf16);
+        const char *from_b = of_slot(r->b[slice], slot, r->rows[slice] * r->rank, r->bf16);
+        float *b = r->packed_b[slice] + slot * fits * out;
+        int finite = 1;
+        for (int64_t k = 0; k < rank * in; k++) a[k] = at(from_a, k, r->bf16);
+        for (int64_t k = rank * in; k < fits * in; k++) a[k] = 0;
+        for (int64_t k = 0; k < rank; k++)
+            for (int64_t row = 0; row < out; row++) {
+                float value = at(from_b, row * r->rank + k, r->bf16);
+                int good = isfinite(value) != 0;
+                finite &= good;
+                b[k * out + row] = good ? value : 0;
+            }
+        for (int64_t k = rank * out; k < fits * out; k++) b[k] = 0;
+        if (!finite)
+            for (int64_t k = 0; k < rank * in; k++) a[k] = NAN;
+        a += fits * in;
+    }
 }

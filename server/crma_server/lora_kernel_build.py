@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -18,7 +19,15 @@ import torch
 
 from crma_adapters.cache import cache_dir, make_once
 
-Kernel = Callable[..., int]
+
+@dataclass(frozen=True)
+class Kernel:
+    """The functions of the library: what they take stands in lora_kernel.c."""
+
+    add: Callable[..., int]
+    ranks: Callable[..., None]
+    copy: Callable[..., None]
+
 
 SOURCE = "lora_kernel.c"
 # Multiplication and addition are fused everywhere or nowhere: GCC, tuning for some processors, would do it in
@@ -45,13 +54,15 @@ def _kernel(compiler: str) -> Kernel | None:
             file=sys.stderr,
         )  # fmt: skip
         return None
-    kernel = ctypes.CDLL(str(library)).crma_add_lora
-    kernel.argtypes = (
-        ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64,
-        ctypes.c_int, ctypes.c_float,
+    functions = ctypes.CDLL(str(library))
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    functions.crma_add_lora.argtypes = (
+        pointer, pointer, pointer, number, pointer, number, ctypes.c_int, ctypes.c_float,
     )  # fmt: skip
-    kernel.restype = ctypes.c_int
-    return kernel
+    functions.crma_add_lora.restype = ctypes.c_int
+    for reading in (functions.crma_ranks, functions.crma_copy):
+        reading.argtypes, reading.restype = (pointer, number, pointer), None
+    return Kernel(functions.crma_add_lora, functions.crma_ranks, functions.crma_copy)
 
 
 def _compiled(command: list[str]) -> Path | None:

@@ -21,6 +21,7 @@ from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
 from crma_server import vllm_punica_native, vllm_punica_products
 from crma_server.lora_kernel_build import native_kernel
+from crma_server.vllm_punica_native_stacks import stacks_of
 from crma_server.vllm_punica_op import number_of
 from crma_server.vllm_punica_slots import NO_SLOT, StepRows
 from crma_server.vllm_punica_weights import ModuleWeights, WeightsByModule, report_activations
@@ -38,12 +39,11 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):  # type: ignore[misc]
     ) -> None:
         super().__init__(max_num_batched_tokens, max_batches, device, **kwargs)
         kernel = native_kernel()
-        self._add_products = (
-            vllm_punica_products.add_products
-            if kernel is None
-            else partial(vllm_punica_native.add_products, kernel)
-        )
-        self.weights = WeightsByModule()
+        if kernel is None:
+            self._add_products, self.weights = vllm_punica_products.add_products, WeightsByModule()
+        else:
+            self._add_products = partial(vllm_punica_native.add_products, kernel)
+            self.weights = WeightsByModule(partial(stacks_of, kernel))
         self.tokens = self.sampled = StepRows(np.empty(0, dtype=np.int64))
         self.number = number_of(self)
         self._token_lora_indices.fill_(NO_SLOT)

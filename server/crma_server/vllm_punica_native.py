@@ -20,7 +20,7 @@ from crma_server.vllm_punica_weights import ModuleWeights
 BLOCK = 4
 
 _TYPES = (torch.float32, torch.bfloat16)
-_int64_p = ctypes.POINTER(ctypes.c_int64)
+int64_p = ctypes.POINTER(ctypes.c_int64)
 
 
 class _Module(ctypes.Structure):
@@ -29,7 +29,7 @@ class _Module(ctypes.Structure):
     _fields_ = (
         ("in", ctypes.c_int64), ("width", ctypes.c_int64), ("slices", ctypes.c_int64),
         ("a", ctypes.c_void_p), ("b", ctypes.POINTER(ctypes.c_void_p)),
-        ("rank", _int64_p), ("out", _int64_p), ("column", _int64_p),
+        ("rank", int64_p), ("out", int64_p), ("column", int64_p),
     )  # fmt: skip
 
 
@@ -38,7 +38,7 @@ class _Layout(ctypes.Structure):
 
     _fields_ = (
         ("rows", ctypes.c_int64), ("blocks", ctypes.c_int64),
-        ("row", _int64_p), ("first", _int64_p), ("count", _int64_p), ("slot", _int64_p),
+        ("row", int64_p), ("first", int64_p), ("count", int64_p), ("slot", int64_p),
     )  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def add_products(
     module = weights.kept
     if not isinstance(module, Struct):
         module = weights.kept = _module(weights)
-    if kernel(
+    if kernel.add(
         module.address, blocks.address, y.data_ptr(), y.stride(0), x.data_ptr(), x.stride(0),
         x.dtype is torch.bfloat16, scale,
     ):  # fmt: skip
@@ -93,22 +93,22 @@ def block_rows(slots: SlotArray) -> Blocks:
         row += own
     if not row:
         return Blocks(row, blocks, None)
-    arrays = [_integers(values) for values in (row, *zip(*blocks, strict=True))]
-    layout = _Layout(len(row), len(blocks), *(array.ctypes.data_as(_int64_p) for array in arrays))
+    arrays = [integers(values) for values in (row, *zip(*blocks, strict=True))]
+    layout = _Layout(len(row), len(blocks), *(array.ctypes.data_as(int64_p) for array in arrays))
     return Blocks(row, blocks, Struct(ctypes.addressof(layout), (layout, arrays)))
 
 
 def _module(weights: ModuleWeights) -> Struct:
-    sizes = [_integers(values) for values in (weights.ranks, [b.size(2) for b in weights.b], weights.columns)]
+    sizes = [integers(values) for values in (weights.ranks, [b.size(2) for b in weights.b], weights.columns)]
     pointers = (ctypes.c_void_p * len(weights.b))(*(b.data_ptr() for b in weights.b))
     _, width, in_size = weights.packed_a.shape
     module = _Module(
         in_size, width, len(weights.b), weights.packed_a.data_ptr(),
         ctypes.cast(pointers, ctypes.POINTER(ctypes.c_void_p)),
-        *(array.ctypes.data_as(_int64_p) for array in sizes),
+        *(array.ctypes.data_as(int64_p) for array in sizes),
     )  # fmt: skip
     return Struct(ctypes.addressof(module), (module, pointers, sizes, weights.packed_a, weights.b))
 
 
-def _integers(values: Sequence[int]) -> SlotArray:
+def integers(values: Sequence[int]) -> SlotArray:
     return np.array(values, dtype=np.int64)

@@ -4,10 +4,10 @@ vLLM keeps a tensor per output slice, as wide as the largest rank allowed. Here 
 so that x is read once for all of them, and ranks end where the adapters in the slots do.
 
 Owns: the packed copy, what it holds of which slot, and learning of a slot written anew.
-Does not know which rows use a slot.
+Does not know how a slot is read (`vllm_punica_stacks`) or which rows use it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
@@ -15,6 +15,9 @@ from typing import Any
 import torch
 
 from crma_server.vllm_punica_slots import slot_set
+from crma_server.vllm_punica_stacks import Packed, Stacks
+
+MakeStacks = Callable[[Sequence[torch.Tensor], Sequence[torch.Tensor], Sequence[int]], Stacks]
 
 
 class ModuleWeights:
@@ -30,35 +33,29 @@ class ModuleWeights:
         stacked_a: Sequence[torch.Tensor],
         stacked_b: Sequence[torch.Tensor],
         output_slices: Sequence[int],
+        make_stacks: MakeStacks = Stacks,
     ) -> None:
-        self._stacked = list(zip(stacked_a, stacked_b, strict=True))
         # Logits are wider than the head's B where vLLM pads the vocabulary.
-        self._widths = [min(size, b.size(-2)) for size, b in zip(output_slices, stacked_b, strict=True)]
+        widths = [min(size, b.size(-2)) for size, b in zip(output_slices, stacked_b, strict=True)]
+        self._stacks = make_stacks(stacked_a, stacked_b, widths)
         self._output_slices = list(output_slices)
-        self._slots = stacked_b[0].size(0)
-        self._in_use = [[0] * len(self._stacked)] * self._slots
-        self._ranks = [0] * len(self._stacked)
-        self.stale = set(range(self._slots))
+        self._in_use = [[0] * len(widths)] * self._stacks.slots
+        self.stale = set(range(self._stacks.slots))
         self.targeting = 0
-        with _ordinary_tensors():
-            self._allocate()
+        self._allocate([0] * len(widths))
 
     def read_stale(self) -> None:
         """Copy the slots written since the last time. Repacks them all where one's rank exceeds what fits."""
         stale, self.stale = self.stale, set()
-        with _ordinary_tensors():
-            self._read(stale)
-
-    def _read(self, stale: set[int]) -> None:
         for slot in stale:
-            self._in_use[slot] = [_rank_in_use(b[slot, 0]) for _, b in self._stacked]
+            self._in_use[slot] = self._stacks.ranks(slot)
         self.targeting = slot_set({slot for slot, ranks in enumerate(self._in_use) if any(ranks)})
-        largest = [max(ranks) for ranks in zip(*self._in_use, self._ranks, strict=True)]
-        if largest != self._ranks:
-            self._ranks, stale = largest, set(range(self._slots))
-            self._allocate()
+        largest = [max(ranks) for ranks in zip(*self._in_use, self._packed.fits, strict=True)]
+        if largest != list(self._packed.fits):
+            stale = set(range(self._stacks.slots))
+            self._allocate(largest)
         for slot in stale:
-            self._write(slot)
+            self._stacks.copy(slot, self._in_use[slot], self._packed)
 
     def outputs(self, y: torch.Tensor) -> Sequence[torch.Tensor]:
         """The columns of y (T, out) that each packed B adds to."""
@@ -67,42 +64,30 @@ class ModuleWeights:
         parts = y.split_with_sizes(self._split, 1)
         return [parts[index] for index in self._parts]
 
-    def _allocate(self) -> None:
+    def _allocate(self, ranks: Sequence[int]) -> None:
         """Room for the ranks. The kernel's views are made here: making one costs as much as using it."""
-        width, in_size = sum(self._ranks), self._stacked[0][0].size(-1)
-        device = self._stacked[0][1].device
+        slots, widths = self._stacks.slots, self._stacks.widths
         self.kept: object = None
-        self.packed_a = torch.zeros(self._slots, width, in_size, device=device)
-        self.a = self.packed_a.transpose(1, 2)
-        self.a_of = self.a.unbind(0)
-        targeted = [index for index, rank in enumerate(self._ranks) if rank]
-        self.ranks = [self._ranks[index] for index in targeted]
-        self.b = [torch.zeros(self._slots, self._ranks[i], self._widths[i], device=device) for i in targeted]
-        self.b_of = list(zip(*(b.unbind(0) for b in self.b), strict=True))
-        self.columns = [sum(self._output_slices[:index]) for index in targeted]
+        with _ordinary_tensors():
+            self._packed = Packed(
+                tuple(ranks),
+                torch.zeros(slots, sum(ranks), self._stacks.in_size),
+                tuple(torch.zeros(slots, rank, width) for rank, width in zip(ranks, widths, strict=True)),
+            )
+            self.packed_a = self._packed.a
+            self.a = self.packed_a.transpose(1, 2)
+            self.a_of = self.a.unbind(0)
+            self.ranks = [rank for rank in ranks if rank]
+            self.b = [b for b, rank in zip(self._packed.b, ranks, strict=True) if rank]
+            self.b_of = list(zip(*(b.unbind(0) for b in self.b), strict=True))
+        self.columns = [sum(self._output_slices[:index]) for index, rank in enumerate(ranks) if rank]
         self._split: list[int] = []
         self._parts: list[int] = []
-        for index, (size, width) in enumerate(zip(self._output_slices, self._widths, strict=True)):
-            if self._ranks[index]:
+        for size, width, rank in zip(self._output_slices, widths, ranks, strict=True):
+            if rank:
                 self._parts.append(len(self._split))
             self._split += [width, size - width] if width < size else [size]
         self._whole = len(self._split) == 1
-
-    def _write(self, slot: int) -> None:
-        self.packed_a[slot].zero_()
-        first, packed = 0, iter(self.b)
-        for (a, b), width, rank, used in zip(
-            self._stacked, self._widths, self._ranks, self._in_use[slot], strict=True
-        ):
-            if rank:
-                self.packed_a[slot, first : first + used] = a[slot, 0, :used]
-                up = next(packed)[slot].zero_()
-                up[:used] = b[slot, 0, :width, :used].t()
-                if not up.isfinite().all():
-                    # Zero times infinity is not zero: such a B would reach the rows that fill up a batch.
-                    up.nan_to_num_()
-                    self.packed_a[slot, first : first + used] = torch.nan
-            first += rank
 
 
 @contextmanager
@@ -112,19 +97,14 @@ def _ordinary_tensors() -> Iterator[None]:
         yield
 
 
-def _rank_in_use(b: torch.Tensor) -> int:
-    """The rank up to which B (out, rank) has a column that adds anything."""
-    columns = b.any(dim=0).nonzero()
-    return int(columns[-1]) + 1 if len(columns) else 0
-
-
 class WeightsByModule:
     """Each module's weights, packed when first asked for.
 
     Modules are told apart by the address of their first stacked B: vLLM allocates it once, writes in place.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, make_stacks: MakeStacks = Stacks) -> None:
+        self._make_stacks = make_stacks
         self._weights: dict[int, ModuleWeights] = {}
 
     def of(
@@ -136,7 +116,7 @@ class WeightsByModule:
         """The module's weights, as of now."""
         weights = self.known(stacked_b[0])
         if weights is None:
-            weights = ModuleWeights(stacked_a, stacked_b, output_slices)
+            weights = ModuleWeights(stacked_a, stacked_b, output_slices, self._make_stacks)
             self._weights[stacked_b[0].data_ptr()] = weights
             weights.read_stale()
         return weights

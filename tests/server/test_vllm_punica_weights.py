@@ -1,11 +1,23 @@
+from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from crma_server.lora_kernel_build import native_kernel
+from crma_server.vllm_punica_native_stacks import NativeStacks, stacks_of
 from crma_server.vllm_punica_slots import slot_set
-from crma_server.vllm_punica_weights import ModuleWeights, WeightsByModule, report_activations
+from crma_server.vllm_punica_stacks import Packed, Stacks
+from crma_server.vllm_punica_weights import (
+    MakeStacks,
+    ModuleWeights,
+    WeightsByModule,
+    report_activations,
+)
+
+Read = Callable[[list[torch.Tensor], list[torch.Tensor]], ModuleWeights]
 
 SLOTS, RANK, IN, OUT = 2, 8, 6, (5, 4)
 
@@ -21,18 +33,33 @@ def fill(a: torch.Tensor, b: torch.Tensor, slot: int, rank: int) -> None:
     a[slot, 0, :rank], b[slot, 0, :, :rank] = torch.randn(rank, IN), torch.randn(OUT[0], rank)
 
 
-def read(a: list[torch.Tensor], b: list[torch.Tensor]) -> ModuleWeights:
-    weights = ModuleWeights(a, b, [stack.size(-2) for stack in b])
-    weights.read_stale()
-    return weights
+@pytest.fixture(params=["native", "torch"], autouse=True)
+def make_stacks(request: pytest.FixtureRequest) -> MakeStacks:
+    """Both ways to read a slot."""
+    if request.param == "torch":
+        return Stacks
+    kernel = native_kernel()
+    if kernel is None:
+        pytest.skip("needs a C compiler")
+    return partial(stacks_of, kernel)
 
 
-def test_no_adapter_takes_no_memory() -> None:
+@pytest.fixture
+def read(make_stacks: MakeStacks) -> Read:
+    def made(a: list[torch.Tensor], b: list[torch.Tensor]) -> ModuleWeights:
+        weights = ModuleWeights(a, b, [stack.size(-2) for stack in b], make_stacks)
+        weights.read_stale()
+        return weights
+
+    return made
+
+
+def test_no_adapter_takes_no_memory(read: Read) -> None:
     weights = read(*stacks())
     assert (weights.targeting, weights.ranks, weights.b, weights.a.numel()) == (0, [], [], 0)
 
 
-def test_ranks_end_where_the_adapters_do_and_untargeted_slices_are_left_out() -> None:
+def test_ranks_end_where_the_adapters_do_and_untargeted_slices_are_left_out(read: Read) -> None:
     a, b = stacks()
     fill(a[0], b[0], slot=1, rank=3)
     weights = read(a, b)
@@ -42,7 +69,7 @@ def test_ranks_end_where_the_adapters_do_and_untargeted_slices_are_left_out() ->
     assert columns[0].tolist() == [0, 1, 2, 3, 4]
 
 
-def test_a_larger_rank_repacks_every_slot() -> None:
+def test_a_larger_rank_repacks_every_slot(read: Read) -> None:
     a, b = stacks()
     fill(a[0], b[0], slot=0, rank=2)
     weights = read(a, b)
@@ -54,7 +81,7 @@ def test_a_larger_rank_repacks_every_slot() -> None:
         assert torch.equal(weights.a[slot] @ weights.b[0][slot], (b[0][slot, 0] @ a[0][slot, 0]).T)
 
 
-def test_a_smaller_adapter_leaves_nothing_of_the_one_before() -> None:
+def test_a_smaller_adapter_leaves_nothing_of_the_one_before(read: Read) -> None:
     a, b = stacks()
     fill(a[0], b[0], slot=0, rank=5)
     weights = read(a, b)
@@ -65,7 +92,7 @@ def test_a_smaller_adapter_leaves_nothing_of_the_one_before() -> None:
 
 
 @pytest.mark.parametrize("rank", [0, 2])
-def test_weights_first_read_in_inference_mode_can_be_written_outside_of_it(rank: int) -> None:
+def test_weights_first_read_in_inference_mode_can_be_written_outside_of_it(read: Read, rank: int) -> None:
     a, b = stacks()
     fill(a[0], b[0], slot=0, rank=rank)
     with torch.inference_mode():
@@ -76,12 +103,55 @@ def test_weights_first_read_in_inference_mode_can_be_written_outside_of_it(rank:
     assert torch.equal(weights.a[0], a[0][0, 0, :rank].T)
 
 
-def test_a_broken_b_stays_with_its_own_rows() -> None:
+def test_a_broken_b_stays_with_its_own_rows(read: Read) -> None:
     a, b = stacks()
     fill(a[0], b[0], slot=0, rank=2)
     b[0][0, 0, 0, 0] = torch.inf
     weights = read(a, b)
     assert weights.b[0].isfinite().all() and weights.a[0].isnan().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_both_ways_read_the_same(dtype: torch.dtype) -> None:
+    """Ranks 3, 0 and all of them, a row of B that is no column of y, and a value that is not finite."""
+    kernel = native_kernel()
+    if kernel is None:
+        pytest.skip("needs a C compiler")
+    generator = torch.Generator().manual_seed(0)
+    outs, widths, ranks, room = (5, 4, 7), (5, 4, 6), (3, 0, RANK), (4, 2, RANK)
+    a = [torch.randn(SLOTS, 1, RANK, IN, generator=generator).to(dtype) for _ in outs]
+    b = [torch.randn(SLOTS, 1, out, RANK, generator=generator).to(dtype) for out in outs]
+    for stack, rank in zip(b, ranks, strict=True):
+        stack[1, ..., rank:] = 0
+    b[0][1, 0, 2, 1] = -torch.inf
+    ways = [Stacks(a, b, widths), stacks_of(kernel, a, b, widths)]
+    assert type(ways[1]) is NativeStacks
+    packed = []
+    for stacks in ways:
+        assert stacks.ranks(1) == list(ranks)
+        to = Packed(
+            room,
+            torch.full((SLOTS, sum(room), IN), 9.0),
+            tuple(torch.full((SLOTS, fits, width), 9.0) for fits, width in zip(room, widths, strict=True)),
+        )
+        stacks.copy(1, ranks, to)
+        packed.append(to)
+    one, other = packed
+    assert torch.equal(one.a.nan_to_num(7), other.a.nan_to_num(7)) and one.a[1, :3].isnan().all()
+    assert one.a[0].eq(9).all() and one.a[1, 3:6].eq(0).all()
+    for first, second in zip(one.b, other.b, strict=True):
+        finite = first.abs() < 1e30  # PyTorch's makes the largest number of infinity, C zero: A is NaN there
+        assert torch.equal(first[finite], second[finite]) and second.isfinite().all()
+
+
+def test_stacks_that_c_cannot_take_are_read_with_pytorch() -> None:
+    kernel = native_kernel()
+    if kernel is None:
+        pytest.skip("needs a C compiler")
+    a, b = stacks()
+    assert type(stacks_of(kernel, [x.double() for x in a], [x.double() for x in b], OUT)) is Stacks
+    apart = [torch.zeros(SLOTS, 1, RANK, 2 * IN)[..., ::2] for _ in OUT]
+    assert type(stacks_of(kernel, apart, b, OUT)) is Stacks
 
 
 class Manager:
@@ -101,9 +171,9 @@ class Manager:
         return True
 
 
-def test_every_written_slot_is_read_again_also_when_reloaded_in_place() -> None:
+def test_every_written_slot_is_read_again_also_when_reloaded_in_place(make_stacks: MakeStacks) -> None:
     a, b = stacks()
-    by_module = WeightsByModule()
+    by_module = WeightsByModule(make_stacks)
     layer = SimpleNamespace(
         lora_a_stacked=tuple(a), lora_b_stacked=tuple(b), output_slices=OUT,
         punica_wrapper=SimpleNamespace(weights=by_module),
