@@ -25,7 +25,6 @@ def curves_report(model: str, outcome: Outcome) -> Report:
     measured = [(curve, points) for curve in CURVES if (points := points_of(curve, cells))]
     if not measured:
         raise ConfigError("no curve has a point; expected a repeat at least, give more --minutes")
-    repeats = len({found.repeat for found in outcome.found})
     rows = tuple((curve.title, in_words(points)) for curve, points in measured)
     return Report(
         name="bench-curves",
@@ -40,7 +39,7 @@ def curves_report(model: str, outcome: Outcome) -> Report:
             },
         },
         remarks=(
-            f"Medians of {repeats} repeats; relative cost is to the curve's first point in the same repeat, "
+            "Medians over repeats; relative cost is to the curve's first point in the same repeat, "
             "the points of all curves taking turns. Store and rank: 8 requests at a time; "
             "batch: 32; prompt: 1. The adapters of the rank curve are random, on the modules of a real one.",
         ),
@@ -61,9 +60,15 @@ def _section(curve: Curve, points: Sequence[Point], cells: Cells, outcome: Outco
         curve.title,
         (*header, *(["start to ready, s"] if with_start else [])),
         rows,
-        (in_words(points),),
+        (f"{in_words(points)} {_repeats(points)}",),
         (image,),
     )
+
+
+def _repeats(points: Sequence[Point]) -> str:
+    counts = {len(point.relative) for point in points}
+    most = max(counts)
+    return f"{min(counts)} to {most} repeats." if len(counts) > 1 else f"{most} repeat{'s' * (most > 1)}."
 
 
 def _row(curve: Curve, point: Point, cells: Cells) -> tuple[str, ...]:
