@@ -60,8 +60,8 @@ def _serve(options: argparse.Namespace, vllm_argv: list[str]) -> int:
         report("no router in this release: 'auto' is always the fallback")
     else:
         plan.router.start()
-    usual = "minutes where the model is compiled for the first time" if settings.compile else "half a minute"
-    report(f"starting the engine with {contents.base.name} (on a CPU about {usual})")
+    usual = "minutes the first time, to compile the model" if settings.compile else "about half a minute"
+    report(f"starting the engine with {contents.base.name} (on a CPU {usual})")
     serve(args, plan, settings)
     return 0
 

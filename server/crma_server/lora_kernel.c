@@ -219,15 +219,18 @@ static const char *of_slot(const char *stack, int64_t slot, int64_t size, int64_
     return stack + slot * size * (bf16 ? 2 : 4);
 }
 
+static int is_zero(const char *b, int64_t rows, int64_t columns, int64_t column, int64_t bf16) {
+    for (int64_t row = 0; row < rows; row++)
+        if (at(b, row * columns + column, bf16) != 0) return 0;
+    return 1;
+}
+
 /* Of each slice the rank up to which B has a column that is not all zero. */
 void crma_ranks(const reading_t *r, int64_t slot, int64_t *used) {
     for (int64_t slice = 0; slice < r->slices; slice++) {
         const char *b = of_slot(r->b[slice], slot, r->rows[slice] * r->rank, r->bf16);
-        int64_t rank = r->rank, row = 0;
-        while (rank > 0 && row < r->rows[slice]) {
-            if (at(b, row * r->rank + rank - 1, r->bf16) != 0) break;
-            if (++row == r->rows[slice]) row = 0, rank--;
-        }
+        int64_t rank = r->rank;
+        while (rank > 0 && is_zero(b, r->rows[slice], r->rank, rank - 1, r->bf16)) rank--;
         used[slice] = rank;
     }
 }

@@ -1,6 +1,6 @@
-"""The CPU kernel in C, compiled once for this machine: `lora_kernel.c` to a function.
+"""The CPU kernel in C, compiled once for this machine: `lora_kernel.c` to functions.
 
-Owns: the compiler, its flags, and where the library is kept. Knows nothing of what the function is given.
+Owns: the compiler, its flags, and where the library is kept. Knows nothing of what they are given.
 """
 
 import ctypes

@@ -7,8 +7,7 @@ Owns: the packed copy, what it holds of which slot, and learning of a slot writt
 Does not know how a slot is read (`vllm_punica_stacks`) or which rows use it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
@@ -68,7 +67,8 @@ class ModuleWeights:
         """Room for the ranks. The kernel's views are made here: making one costs as much as using it."""
         slots, widths = self._stacks.slots, self._stacks.widths
         self.kept: object = None
-        with _ordinary_tensors():
+        # Tensors made in inference mode, where a module may be used first, could not be written to outside.
+        with torch.inference_mode(False), torch.no_grad():
             self._packed = Packed(
                 tuple(ranks),
                 torch.zeros(slots, sum(ranks), self._stacks.in_size),
@@ -88,13 +88,6 @@ class ModuleWeights:
                 self._parts.append(len(self._split))
             self._split += [width, size - width] if width < size else [size]
         self._whole = len(self._split) == 1
-
-
-@contextmanager
-def _ordinary_tensors() -> Iterator[None]:
-    """Tensors made in inference mode, where a module may be used first, could not be written to outside."""
-    with torch.inference_mode(False), torch.no_grad():
-        yield
 
 
 class WeightsByModule:

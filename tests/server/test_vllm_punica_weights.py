@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from crma_server.lora_kernel_build import native_kernel
+from crma_server.lora_kernel_build import Kernel, native_kernel
 from crma_server.vllm_punica_native_stacks import NativeStacks, stacks_of
 from crma_server.vllm_punica_slots import slot_set
 from crma_server.vllm_punica_stacks import Packed, Stacks
@@ -33,15 +33,18 @@ def fill(a: torch.Tensor, b: torch.Tensor, slot: int, rank: int) -> None:
     a[slot, 0, :rank], b[slot, 0, :, :rank] = torch.randn(rank, IN), torch.randn(OUT[0], rank)
 
 
-@pytest.fixture(params=["native", "torch"], autouse=True)
+@pytest.fixture
+def kernel() -> Kernel:
+    found = native_kernel()
+    if found is None:
+        pytest.skip("needs a C compiler")
+    return found
+
+
+@pytest.fixture(params=["native", "torch"])
 def make_stacks(request: pytest.FixtureRequest) -> MakeStacks:
     """Both ways to read a slot."""
-    if request.param == "torch":
-        return Stacks
-    kernel = native_kernel()
-    if kernel is None:
-        pytest.skip("needs a C compiler")
-    return partial(stacks_of, kernel)
+    return Stacks if request.param == "torch" else partial(stacks_of, request.getfixturevalue("kernel"))
 
 
 @pytest.fixture
@@ -112,11 +115,8 @@ def test_a_broken_b_stays_with_its_own_rows(read: Read) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_both_ways_read_the_same(dtype: torch.dtype) -> None:
+def test_both_ways_read_the_same(kernel: Kernel, dtype: torch.dtype) -> None:
     """Ranks 3, 0 and all of them, a row of B that is no column of y, and a value that is not finite."""
-    kernel = native_kernel()
-    if kernel is None:
-        pytest.skip("needs a C compiler")
     generator = torch.Generator().manual_seed(0)
     outs, widths, ranks, room = (5, 4, 7), (5, 4, 6), (3, 0, RANK), (4, 2, RANK)
     a = [torch.randn(SLOTS, 1, RANK, IN, generator=generator).to(dtype) for _ in outs]
@@ -144,10 +144,7 @@ def test_both_ways_read_the_same(dtype: torch.dtype) -> None:
         assert torch.equal(first[finite], second[finite]) and second.isfinite().all()
 
 
-def test_stacks_that_c_cannot_take_are_read_with_pytorch() -> None:
-    kernel = native_kernel()
-    if kernel is None:
-        pytest.skip("needs a C compiler")
+def test_stacks_that_c_cannot_take_are_read_with_pytorch(kernel: Kernel) -> None:
     a, b = stacks()
     assert type(stacks_of(kernel, [x.double() for x in a], [x.double() for x in b], OUT)) is Stacks
     apart = [torch.zeros(SLOTS, 1, RANK, 2 * IN)[..., ::2] for _ in OUT]
@@ -191,9 +188,9 @@ def test_every_written_slot_is_read_again_also_when_reloaded_in_place(make_stack
     assert by_module.of(a, b, OUT).targeting == slot_set({0, 1})
 
 
-def test_a_linear_layer_is_known_once_an_adapter_was_written_into_it() -> None:
+def test_a_linear_layer_is_known_once_an_adapter_was_written_into_it(make_stacks: MakeStacks) -> None:
     """A compiled graph names modules by an address alone."""
-    (a, b), by_module = stacks(), WeightsByModule()
+    (a, b), by_module = stacks(), WeightsByModule(make_stacks)
     fill(a[0], b[0], slot=1, rank=3)
     assert by_module.known(b[0]) is None
     by_module.slot_written(SimpleNamespace(lora_a_stacked=a, lora_b_stacked=b, output_slices=OUT), 1)
@@ -202,7 +199,7 @@ def test_a_linear_layer_is_known_once_an_adapter_was_written_into_it() -> None:
     assert by_module.of(a, b, OUT) is weights
 
 
-def test_a_layer_whose_outputs_only_its_caller_knows_waits_for_it() -> None:
-    (a, b), by_module = stacks(), WeightsByModule()
+def test_a_layer_whose_outputs_only_its_caller_knows_waits_for_it(make_stacks: MakeStacks) -> None:
+    (a, b), by_module = stacks(), WeightsByModule(make_stacks)
     by_module.slot_written(SimpleNamespace(lora_a_stacked=a[0], lora_b_stacked=b[0]), 0)
     assert by_module.known(b[0]) is None

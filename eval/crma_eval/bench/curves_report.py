@@ -60,15 +60,9 @@ def _section(curve: Curve, points: Sequence[Point], cells: Cells, outcome: Outco
         curve.title,
         (*header, *(["start to ready, s"] if with_start else [])),
         rows,
-        (f"{in_words(points)} {_repeats(points)}",),
+        (f"{in_words(points)} Repeats: {len(points[0].relative)}.",),
         (image,),
     )
-
-
-def _repeats(points: Sequence[Point]) -> str:
-    counts = {len(point.relative) for point in points}
-    most = max(counts)
-    return f"{min(counts)} to {most} repeats." if len(counts) > 1 else f"{most} repeat{'s' * (most > 1)}."
 
 
 def _row(curve: Curve, point: Point, cells: Cells) -> tuple[str, ...]:
