@@ -121,6 +121,22 @@ def test_a_stopped_run_goes_on(
 
 
 @pytest.mark.usefixtures("stand_ins")
+def test_fresh_servers_for_each_repeat(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Started in the order of the turns, so that neither always has the machine's memory first."""
+    arguments += ["--systems", "c,d", "--fresh"]
+    assert main([*arguments, "--minutes", "0.0001"]) == 0
+    assert [start["server"] for start in figures(tmp_path)["starts"]] == ["vllm-lora", "crma"]
+    assert main(arguments) == 0
+    found = figures(tmp_path)
+    assert [start["server"] for start in found["starts"]] == ["crma", "vllm-lora"]
+    assert {len(goal["ratios"]) for goal in found["goals"]} == {2}
+    said = capsys.readouterr()
+    assert "started anew for each repeat" in said.out and "anew in each repeat" in said.err
+
+
+@pytest.mark.usefixtures("stand_ins")
 def test_a_repeat_that_would_end_too_late_is_not_begun(arguments: list[str], tmp_path: Path) -> None:
     assert main([*arguments, "--systems", "a,b", "--minutes", "0.0001"]) == 0
     assert {len(goal["ratios"]) for goal in figures(tmp_path)["goals"]} == {1}
@@ -179,6 +195,7 @@ def test_a_client_that_ends_is_told(
         (["--domain", "poetry"], "--domain is 'poetry'; the release has"),
         (["--systems", "z"], "--systems names z"),
         (["--loads", "x"], "CONCURRENCY:REQUESTS"),
+        (["--fresh", "--curves"], "leave one out"),
     ],
 )
 def test_refusals(

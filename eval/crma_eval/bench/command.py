@@ -62,6 +62,8 @@ def add_command(commands: Any) -> None:
         "--minutes", type=float, default=DEFAULTS.minutes,
         help="begin no repeat that would probably end later than this (default: %(default)g)",
     )  # fmt: skip
+    parser.add_argument("--fresh", action="store_true",
+                        help="start the servers anew in each repeat: each start has its speed")  # fmt: skip
     parser.add_argument("--serve-flags", default=FLAGS,
                         help="flags of every server, as one argument (default: '%(default)s')")  # fmt: skip
     parser.add_argument("--curves", action="store_true",
@@ -76,9 +78,12 @@ def add_command(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Start, take turns, judge, print, write; status 1 if a goal is missed."""
     plan = Plan(
-        args.repeats, parse_loads(args.loads), args.output_tokens, args.copies, args.minutes, args.seed
-    )
+        args.repeats, parse_loads(args.loads), args.output_tokens, args.copies, args.minutes, args.seed,
+        args.fresh,
+    )  # fmt: skip
     check_plan(plan)
+    if args.fresh and args.curves:
+        raise ConfigError("--fresh and --curves are given; a curve's servers are started once: leave one out")
     subject = _subject(args)
     return _curves(args, plan, subject) if args.curves else _side_by_side(args, plan, subject)
 
@@ -141,7 +146,7 @@ def _work(args: argparse.Namespace, name: str, plan: Plan, subject: "Subject") -
         "release": subject.store.live().number, "model": subject.base.fingerprint, "domain": subject.domain,
         "flags": subject.flags, "loads": plan.loads, "tokens": plan.output_tokens, "copies": plan.copies,
         "seed": plan.seed,
-    }  # fmt: skip
+    } | ({"fresh": True} if plan.fresh else {})  # fmt: skip
     return place_of(args.work, name, facts)
 
 
@@ -178,10 +183,11 @@ def _announcement(job: "Job", left: "Sequence[Turn]", work: Path) -> str:
     kept = f", {turns - len(left)} of them measured before" if len(left) < turns else ""
     tokens = sum(len(turn.models) * turn.output_tokens for turn in left)
     minutes = sum(_guess_s(turn) for turn in left) / 60
+    again = ", anew in each repeat" if job.fresh else ""
     return (
-        f"bench: {len({turn.server for turn in left})} servers to start, {turns} turns in {len(job.repeats)} "
-        f"repeats{kept}; {tokens:,} output tokens to go, about {minutes:.0f} minutes with the demo model on "
-        f"two CPU cores, starts not counted; no repeat begins that would probably end after {job.minutes:g} "
+        f"bench: {len({turn.server for turn in left})} servers to start{again}, {turns} turns in "
+        f"{len(job.repeats)} repeats{kept}; {tokens:,} output tokens to go, about {minutes:.0f} minutes with "
+        f"the demo model on two CPU cores, starts not counted; no repeat begins that would probably end after {job.minutes:g} "
         f"minutes; kept in {work}"
     )
 

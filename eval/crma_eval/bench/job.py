@@ -28,6 +28,7 @@ def side_by_side(
         warm_ups=tuple(_warm_up(system, questions) for system in chosen),
         follow={MANY: RESIDENT},
         minutes=plan.minutes,
+        fresh=plan.fresh,
     )
 
 

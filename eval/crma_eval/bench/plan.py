@@ -22,7 +22,8 @@ class Load:
 @dataclass(frozen=True)
 class Plan:
     """`loads`: each system under each of them, `repeats` times, `output_tokens` a request. `copies`: adapters
-    in the store of system h. No new repeat begins if it would probably end after `minutes`.
+    in the store of system h. No new repeat begins if it would probably end after `minutes`. `fresh`: each
+    starts its servers anew.
     """
 
     repeats: int = 3
@@ -31,6 +32,7 @@ class Plan:
     copies: int = 1000
     minutes: float = 25.0
     seed: int = 0
+    fresh: bool = False
 
     @property
     def requests(self) -> int:

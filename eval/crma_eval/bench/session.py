@@ -1,4 +1,4 @@
-"""The run: servers are started once and wait; then every system has its turn, repeat after repeat.
+"""The run: servers are started and wait; then every system has its turn, repeat after repeat.
 
 Owns: who is started, whose turn it is, what is measured around a turn. Knows nothing of judging.
 """
@@ -35,7 +35,8 @@ class Client(Protocol):
 class Job:
     """What is to be measured: `repeats` of turns; `warm_ups`, whose figures do not count, come first.
 
-    `follow`: for a server whose adapters do not all fit into memory, how many do.
+    `follow`: for a server whose adapters do not all fit into memory, how many do. `fresh`: every repeat
+    starts its servers anew, since a process keeps a speed of its own for as long as it lives.
     """
 
     specs: Mapping[str, Spec]
@@ -43,6 +44,7 @@ class Job:
     warm_ups: tuple[Turn, ...]
     follow: Mapping[str, int] = field(default_factory=dict)
     minutes: float = float("inf")
+    fresh: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,23 +89,44 @@ def run_job(job: Job, client: Client, stage: Stage) -> Outcome:
         ConfigError: a server did not start, or not every request was answered.
     """
     deadline_s = time.monotonic() + 60 * job.minutes
-    missing = [turn for repeat in job.repeats for turn in repeat if stage.journal.read(turn) is None]
+    if not job.fresh:
+        return _measured(job, job.repeats, client, stage, deadline_s)
+    outcomes: list[Outcome] = []
+    longest_s = 0.0
+    for repeat in job.repeats:
+        start_s = time.monotonic()
+        if outcomes and _missing([repeat], stage) and start_s + longest_s > deadline_s:
+            break
+        outcomes.append(_measured(job, [repeat], client, stage, deadline_s))
+        longest_s = max(longest_s, time.monotonic() - start_s)
+    return joined(outcomes)
+
+
+def _measured(
+    job: Job, repeats: Sequence[tuple[Turn, ...]], client: Client, stage: Stage, deadline_s: float
+) -> Outcome:
+    """These repeats, by servers that are started once."""
+    missing = _missing(repeats, stage)
     found: list[Found] = []
     with contextlib.ExitStack() as stack:
-        servers = _start({turn.server for turn in missing}, job, stage, stack)
+        servers = _start(tuple(dict.fromkeys(turn.server for turn in missing)), job, stage, stack)
         bench = _Bench(client, servers, {name: Residency(size) for name, size in job.follow.items()})
         for turn in job.warm_ups:
             if turn.server in servers:
                 bench.measure(turn)
         idle_cpu = bench.idle_cpu(IDLE_S) if servers else 0.0
         longest_s = 0.0
-        for number, repeat in enumerate(job.repeats):
+        for number, repeat in enumerate(repeats):
             start_s = time.monotonic()
             if number and missing and start_s + longest_s > deadline_s:
                 break
             found += [_turn(turn, bench, stage) for turn in repeat]
             longest_s = max(longest_s, time.monotonic() - start_s)
     return Outcome(tuple(found), tuple(servers.values()), idle_cpu)
+
+
+def _missing(repeats: Sequence[tuple[Turn, ...]], stage: Stage) -> list[Turn]:
+    return [turn for repeat in repeats for turn in repeat if stage.journal.read(turn) is None]
 
 
 class _Bench:
@@ -138,9 +161,9 @@ class _Bench:
         )  # fmt: skip
 
 
-def _start(names: set[str], job: Job, stage: Stage, stack: contextlib.ExitStack) -> dict[str, Server]:
+def _start(names: Sequence[str], job: Job, stage: Stage, stack: contextlib.ExitStack) -> dict[str, Server]:
     servers: dict[str, Server] = {}
-    for name in [name for name in job.specs if name in names]:
+    for name in names:
         stage.started(name)
         _check_memory(name, len(servers))
         server = stack.enter_context(serving(job.specs[name], stage.base, stage.logs, stage.commands))

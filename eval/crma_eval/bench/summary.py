@@ -100,12 +100,17 @@ def _remarks(run: Run, judged: Sequence[Verdict]) -> tuple[str, ...]:
         if repeats < run.plan.repeats
         else ""
     )
+    started = (
+        "The servers are started anew for each repeat, run at once and wait"
+        if run.plan.fresh
+        else "All servers run at once and wait"
+    )
     return (
         f"{len(judged) - missed} of {len(judged)} goals met, {missed} missed, each judged by the median of "
         f'{repeats} repeats at its concurrency.{short} "Repeats differ": some lie on the other side.',
         "Every ratio is of two turns of one repeat, on the same questions in the same order, "
-        f"{run.plan.output_tokens} output tokens each (temperature 0, end of sequence ignored). All servers "
-        "run at once and wait; one has a turn at a time, forwards through the list in one repeat and "
+        f"{run.plan.output_tokens} output tokens each (temperature 0, end of sequence ignored). "
+        f"{started}; one has a turn at a time, forwards through the list in one repeat and "
         "backwards in the next. The prefix cache is off everywhere, so no turn gains from another's prompts. "
         "The traffic is made by vLLM's own benchmark client over the chat API.",
         "TTFT: time to first token. ITL: time between tokens. In (h), a goal's p99 is of the requests whose "
@@ -122,17 +127,25 @@ def _systems_section(run: Run) -> Section:
         "On a CPU vLLM compiles the model only where LoRA is off, so (c-stock) runs uncompiled, (a-eager) "
         "for comparison. All others are compiled, crma-serve by its flag --compile, vLLM with this project's "
         "plugin by CRMA_CPU_COMPILE=1. A GPU's kernel is vLLM's own in all of them.",
-        f"Waiting, the {len(run.outcome.servers)} servers started took {run.outcome.idle_cpu:.3f} CPU "
-        "seconds per second together.",
+        f"Waiting, the servers took {run.outcome.idle_cpu:.3f} CPU seconds per second together"
+        + (", at most." if run.plan.fresh else "."),
         "(b) and (c) are one server, and so are (d) to (g). (c) and (d) serve the same bundle, LoRA and CRMA "
         "in one; (c-stock) serves that LoRA alone, since stock vLLM has no module for the CRMA.",
     ))  # fmt: skip
 
 
 def _start(outcome: Outcome, name: str) -> str:
-    return next(
-        (f"{each.ready_s:.0f} ({each.ready_cpu_s:.0f})" for each in outcome.servers if each.name == name), "-"
-    )
+    own = [each for each in outcome.servers if each.name == name]
+    if not own:
+        return "-"
+    ready, cpu = _range([each.ready_s for each in own]), _range([each.ready_cpu_s for each in own])
+    return f"{ready} ({cpu})"
+
+
+def _range(values: Sequence[float]) -> str:
+    """`59`, or `59 to 75` where they differ."""
+    ends = [f"{value:.0f}" for value in (min(values), max(values))]
+    return " to ".join(dict.fromkeys(ends))
 
 
 def _lines_section(lines: Sequence[Line], at: int) -> Section:
