@@ -2,7 +2,7 @@
 
     python -m crma_server.vllm_kernel_benchmark --layers 30 --repeats 5
 
-Writes one JSON list to standard output. `crma-eval kernel` runs this and makes the report.
+Writes one JSON object to standard output. `crma-eval kernel` runs this and makes the report.
 
 Owns: the cases, the clock, the random adapters. Times are CPU time of one thread, in milliseconds per step
 over all layers; the ways of a case take turns, so that whatever else the machine does meets them alike.
@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 
@@ -20,7 +20,10 @@ import torch
 from vllm.lora.layers import LoRAMapping
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
+from crma_server.lora_kernel_build import native_kernel
 from crma_server.vllm_punica import GroupedPunicaWrapper
+from crma_server.vllm_punica_native_stacks import stacks_of
+from crma_server.vllm_punica_stacks import Packed, Stacks
 
 # SmolLM2-135M: (in, output slices) of qkv, o, gate and up, down, and the residual mixer.
 MODULES: tuple[tuple[int, tuple[int, ...]], ...] = (
@@ -30,6 +33,7 @@ MODULES: tuple[tuple[int, tuple[int, ...]], ...] = (
     (1536, (576,)),
     (576, (576,)),
 )
+RANKS = (8, 64)
 PREFILL = 512
 FIRST_ID = 100
 # What takes longer is not repeated: vLLM's own kernel takes most of a minute for a long prompt at rank 64.
@@ -69,7 +73,7 @@ class Module:
 
 
 def cases() -> Iterator[Case]:
-    for rank in (8, 64):
+    for rank in RANKS:
         for slots in (1, 5, 8, 32):
             for rows in (1, 8, 32):
                 if rows >= slots:
@@ -79,15 +83,7 @@ def cases() -> Iterator[Case]:
 
 def measure(case: Case, layers: int, repeats: int) -> Timing:
     """Time every way, in turns."""
-    modules = [
-        Module(
-            tuple(torch.randn(case.slots, 1, case.rank, width) for _ in slices),
-            tuple(torch.randn(case.slots, 1, out, case.rank) for out in slices),
-            slices,
-        )
-        for _ in range(layers)
-        for width, slices in MODULES
-    ]
+    modules = _modules(layers, case.slots, case.rank)
     x = {width: torch.randn(case.rows, width) for width, _ in MODULES}
     y = {slices: torch.zeros(case.rows, sum(slices)) for _, slices in MODULES}
     used = case.slot_of_rows()
@@ -113,6 +109,46 @@ def measure(case: Case, layers: int, repeats: int) -> Timing:
         "vllm": lambda: step(theirs),
     }
     return Timing(case, _in_turns(ways, repeats))
+
+
+def measure_reading(rank: int, layers: int, repeats: int) -> dict[str, float]:
+    """Milliseconds for reading one slot of every module, once an adapter was written into it: with PyTorch's
+    operators, and in C where this machine has a compiler."""
+    modules = _modules(layers, 1, rank)
+    packed = [
+        Packed(
+            (rank,) * len(module.slices),
+            torch.zeros(1, rank * len(module.slices), module.a[0].size(-1)),
+            tuple(torch.zeros(1, rank, width) for width in module.slices),
+        )
+        for module in modules
+    ]
+
+    def reading(stacks: Sequence[Stacks]) -> Callable[[], None]:
+        def read() -> None:
+            for own, to in zip(stacks, packed, strict=True):
+                own.copy(0, own.ranks(0), to)
+
+        return read
+
+    ways = {"torch": reading([Stacks(module.a, module.b, module.slices) for module in modules])}
+    if (kernel := native_kernel()) is not None:
+        in_c = [stacks_of(kernel, module.a, module.b, module.slices) for module in modules]
+        ways["c"] = reading(in_c)
+    return _in_turns(ways, repeats)
+
+
+def _modules(layers: int, slots: int, rank: int) -> list[Module]:
+    """With random weights."""
+    return [
+        Module(
+            tuple(torch.randn(slots, 1, rank, width) for _ in slices),
+            tuple(torch.randn(slots, 1, out, rank) for out in slices),
+            slices,
+        )
+        for _ in range(layers)
+        for width, slices in MODULES
+    ]
 
 
 def _in_turns(ways: dict[str, Callable[[], None]], repeats: int) -> dict[str, float]:
@@ -144,12 +180,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, required=True)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    timings = []
+    steps = []
     with torch.inference_mode():
         for case in cases():
-            timings.append(asdict(measure(case, args.layers, args.repeats)))
-            print(timings[-1], file=sys.stderr)
-    print(json.dumps(timings))
+            steps.append(asdict(measure(case, args.layers, args.repeats)))
+            print(steps[-1], file=sys.stderr)
+        reading = [{"rank": rank, "ms": measure_reading(rank, args.layers, args.repeats)} for rank in RANKS]
+    print(json.dumps({"steps": steps, "reading": reading}))
 
 
 if __name__ == "__main__":

@@ -7,22 +7,34 @@ import pytest
 from crma_eval.cli import main
 from crma_eval.kernel import command
 
-TIMINGS: list[dict[str, Any]] = [
-    {
-        "case": {"phase": "decode", "rows": 8, "slots": 5, "rank": 64},
-        "ms": {"idle": 0.08, "bound": 4.0, "crma": 10.0, "vllm": 75.0},
-    }
+STEP: dict[str, Any] = {
+    "case": {"phase": "decode", "rows": 8, "slots": 5, "rank": 64},
+    "ms": {"idle": 0.08, "bound": 4.0, "crma": 10.0, "vllm": 75.0},
+}
+READING: list[dict[str, Any]] = [
+    {"rank": 8, "ms": {"c": 6.04, "torch": 40.0}},
+    {"rank": 64, "ms": {"torch": 148.0}},
 ]
 
 
+def measured(steps: int = 1) -> dict[str, Any]:
+    return {"steps": [STEP] * steps, "reading": READING}
+
+
 def test_a_row_has_the_ratios() -> None:
-    report = command.kernel_report(TIMINGS, layers=30, repeats=5)
+    report = command.kernel_report(measured(), layers=30, repeats=5)
     assert report.rows == (("decode", "8", "5", "64", "0.08", "4.00", "10.00", "75.00", "2.5", "7.5"),)
-    assert report.figures["timings"] == TIMINGS
+    assert report.figures["steps"] == [STEP] and report.figures["reading"] == READING
+
+
+def test_reading_a_slot_has_a_table_of_its_own() -> None:
+    """Without a compiler there is no figure for C."""
+    (section,) = command.kernel_report(measured(), layers=30, repeats=5).sections
+    assert section.rows == (("8", "6.0", "40.0"), ("64", "-", "148.0"))
 
 
 def test_the_command_writes_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "_measured", lambda layers, _: TIMINGS * layers)
+    monkeypatch.setattr(command, "_measured", lambda layers, _: measured(layers))
     assert main(["kernel", "--layers", "2", "--report", str(tmp_path)]) == 0
     assert (tmp_path / "kernel.md").read_text().count("| decode |") == 2
 

@@ -3,7 +3,7 @@ import time
 import pytest
 
 from crma_server import vllm_kernel_benchmark
-from crma_server.vllm_kernel_benchmark import Case, cases, measure
+from crma_server.vllm_kernel_benchmark import Case, cases, measure, measure_reading
 
 
 def test_every_slot_of_a_case_has_a_row() -> None:
@@ -18,6 +18,11 @@ def test_every_way_is_timed(phase: str) -> None:
     assert set(timing.ms) == {"bound", "idle", "crma", "vllm"}
     assert all(ms > 0 for ms in timing.ms.values())
     assert timing.ms["idle"] < timing.ms["crma"]
+
+
+def test_reading_a_slot_is_timed_both_ways() -> None:
+    ms = measure_reading(rank=4, layers=2, repeats=2)
+    assert set(ms) == {"c", "torch"} and 0 < ms["c"] < ms["torch"]
 
 
 def test_what_takes_long_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -187,8 +187,8 @@ def _announcement(job: "Job", left: "Sequence[Turn]", work: Path) -> str:
     return (
         f"bench: {len({turn.server for turn in left})} servers to start{again}, {turns} turns in "
         f"{len(job.repeats)} repeats{kept}; {tokens:,} output tokens to go, about {minutes:.0f} minutes with "
-        f"the demo model on two CPU cores, starts not counted; no repeat begins that would probably end after {job.minutes:g} "
-        f"minutes; kept in {work}"
+        f"the demo model on two CPU cores, starts not counted; no repeat begins that would probably end "
+        f"after {job.minutes:g} minutes; kept in {work}"
     )
 
 

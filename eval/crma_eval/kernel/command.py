@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from crma_adapters.errors import ConfigError
-from crma_eval.report import Report
+from crma_eval.report import Report, Section
 
 LAYERS, REPEATS = 30, 5
 CASE = ("step", "rows", "slots", "rank")
 TIMES = ("no adapter, ms", "one read, ms", "ours, ms", "vLLM's, ms")
 RATIOS = ("ours / read", "vLLM's / ours")
+READING = ("rank", "in C, ms", "PyTorch's operators, ms")
 REMARKS = (
     "Milliseconds of CPU time per step, one thread, float32: all LoRA work of the shapes of SmolLM2-135M "
     "(qkv, o, gate and up, down and residual mixer of every layer), every module targeted; medians of "
@@ -52,11 +53,23 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def kernel_report(timings: list[dict[str, Any]], layers: int, repeats: int) -> Report:
-    """A row per case, in the order measured."""
-    rows = tuple(_row(timing["case"], timing["ms"]) for timing in timings)
-    figures = {"layers": layers, "repeats": repeats, "timings": timings}
-    return Report("kernel", "The CPU engine's LoRA kernel", (*CASE, *TIMES, *RATIOS), rows, figures, REMARKS)
+def kernel_report(measured: dict[str, Any], layers: int, repeats: int) -> Report:
+    """A row per step, in the order measured; then what reading a slot takes."""
+    rows = tuple(_row(timing["case"], timing["ms"]) for timing in measured["steps"])
+    figures = {"layers": layers, "repeats": repeats} | measured
+    title = "The CPU engine's LoRA kernel"
+    sections = (_reading_section(measured["reading"]),)
+    return Report("kernel", title, (*CASE, *TIMES, *RATIOS), rows, figures, REMARKS, sections)
+
+
+def _reading_section(reading: list[dict[str, Any]]) -> Section:
+    rows = tuple(
+        (str(row["rank"]), *(f"{row['ms'][way]:.1f}" if way in row["ms"] else "-" for way in ("c", "torch")))
+        for row in reading
+    )
+    return Section("Reading a slot", READING, rows, (
+        "What vLLM wrote into a slot is read once, before the first step that uses it: all modules as above.",
+    ))  # fmt: skip
 
 
 def _row(case: dict[str, Any], ms: dict[str, float]) -> tuple[str, ...]:
@@ -65,11 +78,11 @@ def _row(case: dict[str, Any], ms: dict[str, float]) -> tuple[str, ...]:
     return case["phase"], str(case["rows"]), str(case["slots"]), str(case["rank"]), *times, *ratios
 
 
-def _measured(layers: int, repeats: int) -> list[dict[str, Any]]:
+def _measured(layers: int, repeats: int) -> dict[str, Any]:
     module = "crma_server.vllm_kernel_benchmark"
     command = [sys.executable, "-m", module, "--layers", str(layers), "--repeats", str(repeats)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     if done.returncode:
         raise ConfigError(f"{module} ended with status {done.returncode}; see its output above")
-    timings: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
-    return timings
+    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return measured
