@@ -1,6 +1,7 @@
 """Small talk and the formats of the sets."""
 
-from crma_training.demo_data.query_sets import asked, opening_lines, small_talk
+from crma_training.demo_data.query_sets import asked, asked_to_fit, misjudged, opening_lines, small_talk
+from crma_training.demo_data.rows import Query
 
 
 def test_small_talk_covers_greetings_and_thanks() -> None:
@@ -22,3 +23,16 @@ def test_own_questions_are_of_the_five_domains_and_distinct() -> None:
     texts = [query.question.casefold() for queries in found.values() for query in queries]
     assert len(set(texts)) == len(texts)
     assert {query.source for queries in found.values() for query in queries} == {"crma"}
+
+
+def test_questions_to_fit_on_are_none_of_those_that_are_asked() -> None:
+    def texts(found: dict[str, list[Query]]) -> list[str]:
+        return [query.question.casefold() for queries in found.values() for query in queries]
+
+    own = asked_to_fit()
+    assert set(own) == {"legal", "code"} and all(len(queries) >= 200 for queries in own.values())
+    assert len(set(texts(own))) == len(texts(own)) and not set(texts(own)) & set(texts(asked()))
+
+
+def test_misjudged_questions_are_listed_once() -> None:
+    assert len(misjudged()) >= 20 and all(line == line.strip() for line in misjudged())

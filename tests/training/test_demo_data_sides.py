@@ -50,6 +50,17 @@ def test_a_judged_query_that_says_what_is_trained_on_is_left_out() -> None:
     assert not again.near
 
 
+def test_what_was_written_to_fit_on_is_never_asked_nor_what_says_the_same() -> None:
+    plain = split()
+    asked = plain.routed["legal"].evaluation[0].question
+    own = Query(f"{asked} the", "crma", "asked_to_fit:legal:0", "licence")
+    legal = drawn([*both_ways("legal"), Labelled(own, "legal", fitted=True)], RouterSizes(domain=3)).routed[
+        "legal"
+    ]
+    assert own in legal.train and len(legal.train) == 4  # beside the three that the size allows
+    assert not words_of([own]) & words_of(legal.evaluation)
+
+
 def test_sizes_are_kept_to() -> None:
     found = split(RouterSizes(domain=5, field=3))
     legal = found.routed["legal"]

@@ -6,7 +6,7 @@ Owns: which set of queries is whose. Does not know the router, nor on which side
 from collections.abc import Iterator, Mapping
 
 from crma_training.demo_data.fetch import Archives
-from crma_training.demo_data.query_sets import asked, read_query_sets
+from crma_training.demo_data.query_sets import asked, asked_to_fit, misjudged, read_query_sets
 from crma_training.demo_data.rows import Query
 from crma_training.demo_data.sides import OUT_OF_DOMAIN, DemoQueries, Labelled, RouterSizes, drawn
 from crma_training.demo_data.topics import Topics, read_topics
@@ -44,8 +44,9 @@ def read_queries(archives: Archives, sizes: RouterSizes) -> DemoQueries:
     topics = read_topics()
     names = [*_WHOLE.values(), *_WHERE_STRONG.values(), *_WHERE_NAMED.values(), _GENERAL, _TALK]
     wanted = [name for group in names for name in group] + [*_FITTED_FIELDS, *_JUDGED_FIELDS, *_FAR_FIELDS]
+    wrong = misjudged()
     sets = {
-        name: [query for query in queries if not topics.unfit(query.question)]
+        name: [q for q in queries if not topics.unfit(q.question) and q.question not in wrong]
         for name, queries in read_query_sets(archives, wanted).items()
     }
     return drawn(list(_labelled(sets, topics)), sizes)
@@ -54,6 +55,8 @@ def read_queries(archives: Archives, sizes: RouterSizes) -> DemoQueries:
 def _labelled(sets: Mapping[str, list[Query]], topics: Topics) -> Iterator[Labelled]:
     for domain, queries in asked().items():
         yield from (Labelled(query, domain) for query in queries)
+    for domain, queries in asked_to_fit().items():
+        yield from (Labelled(query, domain, fitted=True) for query in queries)
     for domain in topics.strong:
         for query in _of_domain(sets, topics, domain):
             yield Labelled(query, domain)

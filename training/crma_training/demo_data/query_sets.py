@@ -48,15 +48,30 @@ def small_talk() -> list[Query]:
 
 def asked() -> dict[str, list[Query]]:
     """What people ask of each domain: a list of our own, beside this module."""
+    return _own("asked")
+
+
+def asked_to_fit() -> dict[str, list[Query]]:
+    """More of that for domains of which the packages hold little, written to be fitted on."""
+    return _own("asked_to_fit")
+
+
+def _own(name: str) -> dict[str, list[Query]]:
     found: dict[str, list[Query]] = {}
     domain = ""
-    for line in files(__package__).joinpath("asked.txt").read_text("utf-8").splitlines():
+    for line in files(__package__).joinpath(f"{name}.txt").read_text("utf-8").splitlines():
         if line.startswith("["):
             domain = line.strip("[]")
         elif line and not line.startswith("#"):
             own = found.setdefault(domain, [])
-            own.append(Query(line, "crma", f"asked:{domain}:{len(own)}", "Apache-2.0"))
+            own.append(Query(line, "crma", f"{name}:{domain}:{len(own)}", "Apache-2.0"))
     return found
+
+
+def misjudged() -> frozenset[str]:
+    """Questions that topics.toml gives a wrong label, as two readers found: a list beside this module."""
+    lines = files(__package__).joinpath("misjudged.txt").read_text("utf-8").splitlines()
+    return frozenset(line for line in lines if line and not line.startswith("#"))
 
 
 def _beir(jar: zipfile.ZipFile, name: str) -> list[Query]:

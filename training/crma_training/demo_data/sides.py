@@ -49,21 +49,23 @@ class DemoQueries:
 @dataclass(frozen=True)
 class Labelled:
     """`label`: a domain or `out_of_domain`. `field`: of a neighbouring or far field, and `judged` if no query
-    of it may be fitted on."""
+    of it may be fitted on. `fitted`: written to be fitted on, as many again as the size; never asked."""
 
     query: Query
     label: str
     field: str = ""
     judged: str = ""
+    fitted: bool = False
 
 
 def drawn(labelled: list[Labelled], sizes: RouterSizes) -> DemoQueries:
-    """The sides: a query is trained on or asked by the hash of its cluster, and `judged` ones only asked, but
-    not where one that says nearly the same is trained on."""
+    """The sides: a query is trained on or asked by the hash of its cluster, or trained on where one of the
+    cluster is `fitted`; `judged` ones are only asked, but not where one of the cluster is trained on."""
     distinct = list({_key(one.query.question): one for one in labelled}.values())
     texts = [one.query.question for one in distinct]
     groups = clusters(texts)
-    trained = [digest("side", _key(texts[group])) % 2 == 0 for group in groups]
+    written = {group for one, group in zip(distinct, groups, strict=True) if one.fitted}
+    trained = [group in written or digest("side", _key(texts[group])) % 2 == 0 for group in groups]
     fitted = {g for one, g, side in zip(distinct, groups, trained, strict=True) if side and not one.judged}
     train = [one for one, side in zip(distinct, trained, strict=True) if side and not one.judged]
     asked = [one for one, group in zip(distinct, groups, strict=True) if group not in fitted]
@@ -83,9 +85,10 @@ def drawn(labelled: list[Labelled], sizes: RouterSizes) -> DemoQueries:
 def _side(labelled: Iterable[Labelled], label: str, sizes: RouterSizes) -> list[Query]:
     own = [one for one in labelled if one.label == label]
     size = sizes.out_of_domain if label == OUT_OF_DOMAIN else sizes.domain
-    plain = [one.query for one in own if not one.field]
+    plain = [one.query for one in own if not one.field and not one.fitted]
     talk, rest = [q for q in plain if _is_talk(q)], [q for q in plain if not _is_talk(q)]
-    kept = _mixed(talk, label) + _mixed(rest, label)[: size - len(talk)]
+    kept = _mixed((one.query for one in own if one.fitted), label)[:size]
+    kept += _mixed(talk, label) + _mixed(rest, label)[: size - len(talk)]
     for _, of_field in _by_field(one for one in own if one.field):
         kept += [one.query for one in of_field[: sizes.field]]
     return _mixed(kept, label)
