@@ -17,7 +17,8 @@ PROTOTYPES = 150
 SHARPNESS = 6.0
 NEAREST = 40.0  # chosen on the training side of the demo data, as is the rest: docs/router.md
 _INVERSE_REGULARISATION = 0.02
-_ROUNDS = 20  # of k-means
+_STARTS = 4  # of k-means, of which the best is kept: a fit hangs less on its seed
+_ROUNDS = 20  # of each
 _LEAST_DEVIATION = 1e-6
 
 
@@ -46,7 +47,8 @@ def _centres(embeddings: Embeddings, labels: Labels, seed: int) -> list[FloatArr
         for label in range(int(labels.max()) + 1):
             own = embeddings[labels == label]
             count = min(PROTOTYPES, (len(np.unique(own, axis=0)) + 1) // 2)
-            means = KMeans(count, n_init=1, max_iter=_ROUNDS, random_state=seed).fit(own).cluster_centers_
+            k_means = KMeans(count, n_init=_STARTS, max_iter=_ROUNDS, random_state=seed)
+            means = k_means.fit(own).cluster_centers_
             means /= np.linalg.norm(means, axis=1, keepdims=True)
             found.append(means.astype(np.float16).astype(np.float32))
     return found
