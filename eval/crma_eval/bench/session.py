@@ -5,7 +5,7 @@ Owns: who is started, whose turn it is, what is measured around a turn. Knows no
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -89,17 +89,10 @@ def run_job(job: Job, client: Client, stage: Stage) -> Outcome:
         ConfigError: a server did not start, or not every request was answered.
     """
     deadline_s = time.monotonic() + 60 * job.minutes
-    if not job.fresh:
-        return _measured(job, job.repeats, client, stage, deadline_s)
-    outcomes: list[Outcome] = []
-    longest_s = 0.0
-    for repeat in job.repeats:
-        start_s = time.monotonic()
-        if outcomes and _missing([repeat], stage) and start_s + longest_s > deadline_s:
-            break
-        outcomes.append(_measured(job, [repeat], client, stage, deadline_s))
-        longest_s = max(longest_s, time.monotonic() - start_s)
-    return joined(outcomes)
+    if job.fresh:
+        repeats = _in_time(job.repeats, deadline_s, stage)
+        return joined([_measured(job, [repeat], client, stage, deadline_s) for repeat in repeats])
+    return _measured(job, job.repeats, client, stage, deadline_s)
 
 
 def _measured(
@@ -115,14 +108,23 @@ def _measured(
             if turn.server in servers:
                 bench.measure(turn)
         idle_cpu = bench.idle_cpu(IDLE_S) if servers else 0.0
-        longest_s = 0.0
-        for number, repeat in enumerate(repeats):
-            start_s = time.monotonic()
-            if number and missing and start_s + longest_s > deadline_s:
-                break
+        for repeat in _in_time(repeats, deadline_s, stage):
             found += [_turn(turn, bench, stage) for turn in repeat]
-            longest_s = max(longest_s, time.monotonic() - start_s)
     return Outcome(tuple(found), tuple(servers.values()), idle_cpu)
+
+
+def _in_time(
+    repeats: Sequence[tuple[Turn, ...]], deadline_s: float, stage: Stage
+) -> Iterator[tuple[Turn, ...]]:
+    """The first, and the others until one would probably end too late, judged by the longest so far."""
+    missing = _missing(repeats, stage)
+    longest_s = 0.0
+    for number, repeat in enumerate(repeats):
+        start_s = time.monotonic()
+        if number and missing and start_s + longest_s > deadline_s:
+            return
+        yield repeat
+        longest_s = max(longest_s, time.monotonic() - start_s)
 
 
 def _missing(repeats: Sequence[tuple[Turn, ...]], stage: Stage) -> list[Turn]:

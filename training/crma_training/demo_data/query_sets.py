@@ -42,8 +42,8 @@ def read_query_sets(archives: Archives, names: Iterable[str]) -> dict[str, list[
 
 def small_talk() -> list[Query]:
     """What people say first to an assistant: a list of our own, beside this module."""
-    lines = files(__package__).joinpath("small_talk.txt").read_text("utf-8").splitlines()
-    return [Query(said, "crma", f"small-talk:{number}", "Apache-2.0") for number, said in enumerate(lines)]
+    said = enumerate(_lines("small_talk"))
+    return [Query(line, "crma", f"small-talk:{number}", "Apache-2.0") for number, line in said]
 
 
 def asked() -> dict[str, list[Query]]:
@@ -59,10 +59,10 @@ def asked_to_fit() -> dict[str, list[Query]]:
 def _own(name: str) -> dict[str, list[Query]]:
     found: dict[str, list[Query]] = {}
     domain = ""
-    for line in files(__package__).joinpath(f"{name}.txt").read_text("utf-8").splitlines():
+    for line in _lines(name):
         if line.startswith("["):
             domain = line.strip("[]")
-        elif line and not line.startswith("#"):
+        else:
             own = found.setdefault(domain, [])
             own.append(Query(line, "crma", f"{name}:{domain}:{len(own)}", "Apache-2.0"))
     return found
@@ -70,8 +70,13 @@ def _own(name: str) -> dict[str, list[Query]]:
 
 def misjudged() -> frozenset[str]:
     """Questions that topics.toml gives a wrong label, as two readers found: a list beside this module."""
-    lines = files(__package__).joinpath("misjudged.txt").read_text("utf-8").splitlines()
-    return frozenset(line for line in lines if line and not line.startswith("#"))
+    return frozenset(_lines("misjudged"))
+
+
+def _lines(name: str) -> list[str]:
+    """Of the list beside this module, without comments."""
+    lines = files(__package__).joinpath(f"{name}.txt").read_text("utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def _beir(jar: zipfile.ZipFile, name: str) -> list[Query]:
