@@ -91,9 +91,13 @@ class _Line:
             cut.cancel()
 
     async def send(self, message: Message) -> None:
-        """Raises `OSError` once cut, which is what a server says of a client that has left."""
+        """Once cut, nothing is sent and nothing raised, as a server does when its client has left.
+
+        Raising here would leave the generator of a stream suspended until Python collects it, and the engine
+        generating for it until then.
+        """
         if self.is_cut:
-            raise OSError("the deadline has passed")
+            return
         if message["type"] == "http.response.start":
             self._started = True
             kind = dict(message["headers"]).get(b"content-type", b"")

@@ -43,12 +43,12 @@ def build(running: Running) -> FastAPI:
     app = FastAPI()
 
     @app.post("/v1/stream")
-    async def stream() -> StreamingResponse:
+    async def stream(pause_s: float = 0.01) -> StreamingResponse:
         async def pieces() -> AsyncIterator[bytes]:
             try:
                 while True:
                     yield b"data: {}\n\n"
-                    await asyncio.sleep(0.01)
+                    await asyncio.sleep(pause_s)
             finally:
                 running.left.set()
 
@@ -111,9 +111,11 @@ def test_places_run_out_and_the_rest_hear_when_to_come_back(running: Running) ->
         assert client.post("/v1/echo", content=b"abc").status_code == 200
 
 
-def test_a_deadline_ends_a_stream_and_frees_its_place(running: Running) -> None:
+@pytest.mark.parametrize("pause_s", [0.01, 0])  # 0: always a piece on its way, also when the time is up
+def test_a_deadline_ends_a_stream_and_frees_its_place(running: Running, pause_s: float) -> None:
     with httpx.Client(base_url=running.url, headers=KEY, timeout=10) as client:
-        reply = client.post("/v1/stream", headers={"x-crma-deadline-ms": "200"})
+        params, headers = {"pause_s": pause_s}, {"x-crma-deadline-ms": "200"}
+        reply = client.post("/v1/stream", params=params, headers=headers)
         assert reply.text.splitlines()[-3] == "event: error"
         assert running.left.wait(5)
         running.wait_until_idle()
