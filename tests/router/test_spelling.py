@@ -13,6 +13,10 @@ from crma_router.spelling import spelling
         ("what is the meanig of bail", "what is the meaning of bail"),
         ("Is this NEUTRON stabel?", "Is this NEUTRON stable?"),
         ("do I own intrest on the loan", "do I own interest on the loan"),
+        (
+            " Tretment?\n(a) the tretment of pain; (b) tretment...",
+            " treatment?\n(a) the treatment of pain; (b) treatment...",
+        ),
     ],
 )
 def test_a_mistake_becomes_the_word_an_edit_away(typed: str, read: str) -> None:
