@@ -21,7 +21,7 @@ _DICTIONARY = "frequency_dictionary_en_82_765.txt"
 _MOST_FREQUENT = 10_000
 _FEWEST_LETTERS = 4
 _LONGEST = 30  # letters; longer words are none
-_LOOKED_UP_LATELY = 4096  # words, half a megabyte: a field's terms come again and again, at 10 us and more each
+_LOOKED_UP_LATELY = 4096  # words, half a megabyte: a field's terms come again, at 10 us and more each
 
 
 class Spelling:
