@@ -9,7 +9,7 @@ stays as it is written.
 """
 
 import re
-from functools import cache, lru_cache
+from functools import cache
 from importlib.resources import files
 
 from symspellpy import SymSpell, Verbosity
@@ -21,7 +21,6 @@ _DICTIONARY = "frequency_dictionary_en_82_765.txt"
 _MOST_FREQUENT = 10_000
 _FEWEST_LETTERS = 4
 _LONGEST = 30  # letters; longer words are none
-_LOOKED_UP_LATELY = 4096  # words, half a megabyte: a field's terms come again, at 10 us and more each
 
 
 class Spelling:
@@ -35,7 +34,6 @@ class Spelling:
         self._known = frozenset(word for word, _ in entries)
         for word, count in entries[:_MOST_FREQUENT]:
             self._mistakes.create_dictionary_entry(word, int(count))
-        self._looked_up = lru_cache(_LOOKED_UP_LATELY)(self._look_up)
 
     def corrected(self, text: str) -> str:
         """`text` with each unknown word as the known one that it is an edit away from, if there is one.
@@ -43,28 +41,21 @@ class Spelling:
         Left as they are: texts of which under half the words are English, words of under four letters, with
         an apostrophe, with letters beyond ASCII or with capitals inside (`nCoV`, `DataFrame`).
         """
-        words = list(_WORD.finditer(text))
-        unknown = [match for match in words if match[0].lower() not in self._known]
-        if not unknown or 2 * len(unknown) > len(words):
+        words = _WORD.findall(text)
+        known = sum(word.lower() in self._known for word in words)
+        if known == len(words) or 2 * known < len(words):
             return text
-        pieces, end = list[str](), 0
-        for match in unknown:
-            pieces += [text[end : match.start()], self._corrected(match[0])]
-            end = match.end()
-        return "".join([*pieces, text[end:]])
+        return _WORD.sub(self._corrected, text)
 
-    def _corrected(self, word: str) -> str:
-        """That of an unknown `word`."""
+    def _corrected(self, match: re.Match[str]) -> str:
+        word = match[0]
         if not _FEWEST_LETTERS <= len(word) <= _LONGEST or not word.isascii() or not word.isalpha():
             return word
         lower = word.lower()
-        if word[1:] not in (lower[1:], word[1:].upper()):
+        if lower in self._known or word[1:] not in (lower[1:], word[1:].upper()):
             return word
-        return self._looked_up(lower) or word
-
-    def _look_up(self, word: str) -> str | None:
-        found = self._mistakes.lookup(word, Verbosity.TOP, max_edit_distance=1)
-        return str(found[0].term) if found else None
+        found = self._mistakes.lookup(lower, Verbosity.TOP, max_edit_distance=1)
+        return str(found[0].term) if found else word
 
 
 @cache
