@@ -52,7 +52,7 @@ def asked() -> dict[str, list[Query]]:
 
 
 def asked_to_fit() -> dict[str, list[Query]]:
-    """More of that for domains of which the packages hold little, written to be fitted on."""
+    """More of that, and questions of fields of none (`out_of_domain`), written to be fitted on."""
     return _own("asked_to_fit")
 
 

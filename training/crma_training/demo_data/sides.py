@@ -49,7 +49,7 @@ class DemoQueries:
 @dataclass(frozen=True)
 class Labelled:
     """`label`: a domain or `out_of_domain`. `field`: of a neighbouring or far field, and `judged` if no query
-    of it may be fitted on. `fitted`: written to be fitted on, as many again as the size; never asked."""
+    of it may be fitted on. `fitted`: written to be fitted on, all of them beside the size; never asked."""
 
     query: Query
     label: str
@@ -87,7 +87,7 @@ def _side(labelled: Iterable[Labelled], label: str, sizes: RouterSizes) -> list[
     size = sizes.out_of_domain if label == OUT_OF_DOMAIN else sizes.domain
     plain = [one.query for one in own if not one.field and not one.fitted]
     talk, rest = [q for q in plain if _is_talk(q)], [q for q in plain if not _is_talk(q)]
-    kept = _mixed((one.query for one in own if one.fitted), label)[:size]
+    kept = [one.query for one in own if one.fitted]
     kept += _mixed(talk, label) + _mixed(rest, label)[: size - len(talk)]
     for _, of_field in _by_field(one for one in own if one.field):
         kept += [one.query for one in of_field[: sizes.field]]
