@@ -98,6 +98,19 @@ class Int8Embedder:
         graph = build_graph(folder / "model.safetensors").SerializeToString()
         self._session = InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
+    @property
+    def words_size(self) -> int:
+        """384 with words, else 0."""
+        return 0 if self._words is None else self._words.size
+
+    def encode_words(self, texts: list[str]) -> Embeddings:
+        """(N, 384) float32: the word part of `encode`, of unit norm. A tenth of a millisecond a text."""
+        found = np.zeros((len(texts), self.words_size), np.float32)
+        if self._words is not None:
+            for row, text in zip(found, texts, strict=True):
+                row[:] = self._words.mean(_inner(self._tokenizer.encode(text).ids))
+        return found
+
     def encode(self, texts: list[str]) -> Embeddings:
         """(N, 768) float32, unit norm; (N, 384) without words. Threads may call it at once."""
         if len(texts) <= _FEW_TEXTS:
@@ -116,5 +129,9 @@ class Int8Embedder:
         sentence = np.asarray(self._session.run(None, {"ids": given})[0][0], dtype=np.float32)
         if self._words is None:
             return sentence
-        both = np.concatenate([sentence, self._words.mean(ids[_SPECIAL_TOKENS:-_SPECIAL_TOKENS])])
+        both = np.concatenate([sentence, self._words.mean(_inner(ids))])
         return np.asarray(both / np.linalg.norm(both), dtype=np.float32)
+
+
+def _inner(ids: list[int]) -> list[int]:
+    return ids[_SPECIAL_TOKENS:-_SPECIAL_TOKENS]

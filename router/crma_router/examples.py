@@ -4,7 +4,7 @@ Owns: what is refused, the one order of the rows, and that each question brings 
 classifiers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from crma_adapters.errors import RouterError
 from crma_adapters.names import is_domain_name
 from crma_router.augment import Augmentation, augment
-from crma_router.embedder import Embedder, Embeddings
+from crma_router.embedder import Embedder, Embeddings, ReadsWords, words_part
 from crma_router.features import clip, has_words
 from crma_router.linear import Labels
 
@@ -34,7 +34,7 @@ class EmbeddedExamples:
     """labels (N,): index of the domain, or the number of domains if out of domain; embeddings (N, D).
 
     origins (N,): which question a row is, or is a variant of (augment.py); varied (N,): which rows are
-    variants.
+    variants. words_size: how many of the last dimensions are of the words alone.
     """
 
     domains: tuple[str, ...]
@@ -42,6 +42,7 @@ class EmbeddedExamples:
     embeddings: Embeddings
     origins: Labels
     varied: npt.NDArray[np.bool_]
+    words_size: int = 0
 
     @property
     def inside(self) -> npt.NDArray[np.bool_]:
@@ -54,9 +55,17 @@ class EmbeddedExamples:
 
     def at(self, rows: npt.NDArray[Any]) -> "EmbeddedExamples":
         """Those rows alone, by index or mask."""
-        return EmbeddedExamples(
-            self.domains, self.labels[rows], self.embeddings[rows], self.origins[rows], self.varied[rows]
+        return replace(
+            self,
+            labels=self.labels[rows],
+            embeddings=self.embeddings[rows],
+            origins=self.origins[rows],
+            varied=self.varied[rows],
         )
+
+    def of_words(self) -> "EmbeddedExamples":
+        """The same rows, embedded by their words alone."""
+        return replace(self, embeddings=words_part(self.embeddings, self.words_size), words_size=0)
 
     def count(self, label: int) -> int:
         """How many questions bear the label, variants not counted."""
@@ -87,7 +96,12 @@ def embed_examples(
     _check_numbers(embeddings, len(texts) + len(variants), embedder.name)
     origins = np.array([*range(len(texts)), *(origin for origin, _ in variants)])
     return EmbeddedExamples(
-        domains, labels[origins], embeddings, origins, np.arange(len(origins)) >= len(texts)
+        domains,
+        labels[origins],
+        embeddings,
+        origins,
+        np.arange(len(origins)) >= len(texts),
+        embedder.words_size if isinstance(embedder, ReadsWords) else 0,
     )
 
 

@@ -3,20 +3,25 @@
 Owns: the order of fitting, and what is measured on held-out folds. Knows nothing of texts or of files.
 """
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from crma_router.calibrate import balanced_quantile, fit_temperature, standardise
 from crma_router.examples import EmbeddedExamples
+from crma_router.first_reading import FirstReading, least_sure
 from crma_router.fit_head import fit_head
+from crma_router.judge import Judge
 from crma_router.linear import FloatArray, Labels, LinearHead, outside_log_odds
 from crma_router.mahalanobis import Mahalanobis, fit_mahalanobis
-from crma_router.model import FitReport, Judge, RouterModel
+from crma_router.model import FitReport, RouterModel
 from crma_router.outside import Outside, Unlikeness
-from crma_router.policy import Policy, RoutingDecision, decide
+from crma_router.policy import Evidence, Policy, RoutingDecision, decide
 from crma_router.usual import usual_of
 
 ACCEPTANCE = 0.95  # the share of the domains' held-out questions that must count as inside
@@ -38,7 +43,17 @@ class _HeldOut:
 def fit_model(
     examples: EmbeddedExamples, embedder: str, seed: int, acceptance: float = ACCEPTANCE
 ) -> RouterModel:
-    """Fit on all rows, calibrate on held-out questions. `embedder` is the name of the one that embedded them.
+    """Fit on all rows, calibrate on held-out questions. `embedder`: the name of what embedded them."""
+    judge, whole = _fit_judge(examples, seed, acceptance)
+    first, evidence = _fit_first(examples, whole, seed, acceptance)
+    policy = Policy()
+    decisions = [decide(one, policy) for one in evidence]
+    report = _report(examples.at(~examples.varied), evidence, decisions, seed)
+    return RouterModel(embedder, judge, policy, report, usual_of(decisions), first)
+
+
+def _fit_judge(examples: EmbeddedExamples, seed: int, acceptance: float) -> tuple[Judge, list[Evidence]]:
+    """The judge, and what judges fitted without it say of each question as it was given.
 
     A question and its variants lie in one fold, and only the questions as they were given are calibrated on.
     """
@@ -48,17 +63,36 @@ def fit_model(
     logits = head.domain_logits(held_out.logits)[examples.inside]
     head = replace(head, temperature=fit_temperature(logits, examples.labels[examples.inside]))
     outside, distances = _calibrate_outside(mahalanobis, held_out, examples, acceptance)
-    judge, policy = Judge(examples.domains, head, outside), Policy()
-    decisions = [decide(one, policy) for one in judge.weigh(held_out.logits, distances)]
-    return RouterModel(embedder, judge, policy, _report(examples, decisions, seed), usual_of(decisions))
+    judge = Judge(examples.domains, head, outside)
+    return judge, judge.weigh(held_out.logits, distances)
+
+
+def _fit_first(
+    examples: EmbeddedExamples, whole: list[Evidence], seed: int, acceptance: float
+) -> tuple[FirstReading | None, list[Evidence]]:
+    """What the words alone may decide, and the evidence of each question as given, theirs where they do."""
+    if not examples.words_size:
+        return None, whole
+    judge, words = _fit_judge(examples.of_words(), seed, acceptance)
+    sent = [decide(one, Policy()).domain for one in whole]
+    sure_from = least_sure(words, sent, _wanted(examples.at(~examples.varied)))
+    if sure_from is None:
+        return None, whole
+    first = FirstReading(judge, sure_from)
+    return first, [
+        first.followed(one, other.ood_threshold) or other for one, other in zip(words, whole, strict=True)
+    ]
 
 
 def _cross_validate(examples: EmbeddedExamples, seed: int) -> _HeldOut:
     classes = len(examples.domains) + examples.has_outside
     logits = np.empty((len(examples.labels), classes), np.float32)
     distances = np.empty(len(examples.labels), np.float32)
-    for fitted, held in _folds(examples, seed):
-        head, mahalanobis = _fit_parts(examples.at(fitted), seed)
+    folds = list(_folds(examples, seed))
+    # A fold a core. Within this limit the folds' own limits end in any order without lifting one another's.
+    with threadpool_limits(1), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        parts = list(threads.map(lambda fold: _fit_parts(examples.at(fold[0]), seed), folds))
+    for (_, held), (head, mahalanobis) in zip(folds, parts, strict=True):
         logits[held] = head.logits(examples.embeddings[held])
         distances[held] = mahalanobis.distance(examples.embeddings[held])
     return _HeldOut(logits, distances)
@@ -96,17 +130,20 @@ def _calibrate_outside(
     return replace(unlimited, threshold=threshold), distances
 
 
-def _report(examples: EmbeddedExamples, decisions: list[RoutingDecision], seed: int) -> FitReport:
-    chosen = [decision.domain for decision in decisions]
-    wanted = [*examples.domains, None]
+def _wanted(examples: EmbeddedExamples) -> list[str | None]:
+    """Where each row belongs."""
+    names = [*examples.domains, None]
+    return [names[label] for label in examples.labels]
+
+
+def _report(
+    examples: EmbeddedExamples, evidence: list[Evidence], decisions: list[RoutingDecision], seed: int
+) -> FitReport:
+    right = np.array([one.domain == own for one, own in zip(decisions, _wanted(examples), strict=True)])
+    by_words = np.array([one.by_words for one in evidence])
 
     def share(label: int) -> float:
-        hits = [
-            domain == wanted[label]
-            for domain, own in zip(chosen, examples.labels, strict=True)
-            if own == label
-        ]
-        return round(sum(hits) / len(hits), 4)
+        return round(float(right[examples.labels == label].mean()), 4)
 
     return FitReport(
         seed=seed,
@@ -114,4 +151,5 @@ def _report(examples: EmbeddedExamples, decisions: list[RoutingDecision], seed: 
         out_of_domain=examples.count(len(examples.domains)),
         routed={name: share(label) for label, name in enumerate(examples.domains)},
         fallback=share(len(examples.domains)) if examples.has_outside else None,
+        by_words=round(float(by_words[examples.inside].mean()), 4),
     )

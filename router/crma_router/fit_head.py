@@ -29,28 +29,32 @@ def fit_head(examples: EmbeddedExamples, seed: int) -> LinearHead:
     if classes == 1:  # a single domain and nothing to tell it from: the distance alone decides
         size = examples.embeddings.shape[1]
         return LinearHead(np.zeros((1, size), np.float32), np.zeros(1, np.float32), 1.0, False)
-    centres = _centres(examples.embeddings, examples.labels, seed)
-    counts = tuple(map(len, centres))
-    prototypes = Prototypes(np.concatenate(centres), SHARPNESS, counts, NEAREST)
-    likeness = prototypes.likeness(prototypes.cosines(examples.embeddings))
-    weight, bias = _weights(likeness, examples.labels)
+    # Routing does not need them. Imported before the limit, which holds for libraries loaded by then.
+    import sklearn.cluster
+    import sklearn.linear_model  # noqa: F401
+
+    # Threads add in any order, and the same questions must give the same bytes; two are slower than one, too.
+    with threadpool_limits(1):
+        centres = _centres(examples.embeddings, examples.labels, seed)
+        counts = tuple(map(len, centres))
+        prototypes = Prototypes(np.concatenate(centres), SHARPNESS, counts, NEAREST)
+        likeness = prototypes.likeness(prototypes.cosines(examples.embeddings))
+        weight, bias = _weights(likeness, examples.labels)
     return LinearHead(weight, bias, 1.0, examples.has_outside, prototypes)
 
 
 def _centres(embeddings: Embeddings, labels: Labels, seed: int) -> list[FloatArray]:
     """Those of each class, as they are kept: a loaded router decides as the fitted one."""
-    # Routing does not need it. Imported before the limit, which holds for libraries that are loaded by then.
     from sklearn.cluster import KMeans
 
     found: list[FloatArray] = []
-    with threadpool_limits(1):  # threads add in any order: the same questions must give the same bytes
-        for label in range(int(labels.max()) + 1):
-            own = embeddings[labels == label]
-            count = min(PROTOTYPES, (len(np.unique(own, axis=0)) + 1) // 2)
-            k_means = KMeans(count, n_init=_STARTS, max_iter=_ROUNDS, random_state=seed)
-            means = k_means.fit(own).cluster_centers_
-            means /= np.linalg.norm(means, axis=1, keepdims=True)
-            found.append(means.astype(np.float16).astype(np.float32))
+    for label in range(int(labels.max()) + 1):
+        own = embeddings[labels == label]
+        count = min(PROTOTYPES, (len(np.unique(own, axis=0)) + 1) // 2)
+        k_means = KMeans(count, n_init=_STARTS, max_iter=_ROUNDS, random_state=seed)
+        means = k_means.fit(own).cluster_centers_
+        means /= np.linalg.norm(means, axis=1, keepdims=True)
+        found.append(means.astype(np.float16).astype(np.float32))
     return found
 
 
@@ -65,4 +69,5 @@ def _weights(features: FloatArray, labels: Labels) -> tuple[FloatArray, FloatArr
     if len(weight) == 1:  # of two classes scikit-learn keeps one row, the second's against the first
         weight, bias = np.vstack([np.zeros_like(weight), weight]), np.concatenate([[0.0], bias])
     weight = weight / deviation
-    return weight.astype(np.float32), (bias - weight @ usual).astype(np.float32)
+    # In C order, as they are loaded: products of numbers that lie in another order differ in the last bits.
+    return weight.astype(np.float32, order="C"), (bias - weight @ usual).astype(np.float32)

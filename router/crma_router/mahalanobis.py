@@ -51,4 +51,4 @@ def fit_mahalanobis(embeddings: Embeddings, labels: Labels) -> Mahalanobis:
     precision = 1.0 / float(variances[:-kept].mean())
     scales = np.sqrt(precision - 1.0 / variances[-kept:])  # no kept variance is below the mean of the rest
     scaled = (directions[:, -kept:] * scales).T
-    return Mahalanobis(means.astype(np.float32), scaled.astype(np.float32), precision)
+    return Mahalanobis(means.astype(np.float32), scaled.astype(np.float32, order="C"), precision)

@@ -53,12 +53,13 @@ class Policy:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of one text; the fields are those of `RoutingDecision`."""
+    """What is known of one text, as in `RoutingDecision`. by_words: it follows from the words alone."""
 
     scores: dict[str, float]
     ood_distance: float
     ood_threshold: float
     has_words: bool = True
+    by_words: bool = False
 
 
 def decide(evidence: Evidence, policy: Policy) -> RoutingDecision:
@@ -88,4 +89,5 @@ def _judge(evidence: Evidence, policy: Policy) -> tuple[Cause, str]:
         return "out of domain", f"the text is unlike what the domains know ({against}); {lead}"
     if best < policy.min_confidence:
         return "unsure", f"no domain is sure enough: {lead}{after}, {policy.min_confidence:.2f} is needed"
-    return "sure", f"{lead}{after}, and the text is like what the domains know ({against})"
+    what = "its words alone are" if evidence.by_words else "the text is"
+    return "sure", f"{lead}{after}, and {what} like what the domains know ({against})"

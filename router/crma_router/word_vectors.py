@@ -27,6 +27,11 @@ class WordVectors:
         weight = np.log(np.arange(len(vectors), dtype=np.float32) + 3)
         self._vectors: Embeddings = (vectors - vectors.mean(axis=0)) * weight[:, None]
 
+    @property
+    def size(self) -> int:
+        """384"""
+        return int(self._vectors.shape[1])
+
     def mean(self, ids: list[int]) -> Embeddings:
         """(384,) float32 of unit norm; zeros if there are no ids."""
         if not ids:

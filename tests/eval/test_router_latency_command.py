@@ -2,15 +2,18 @@
 
 import json
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from crma_eval.cli import main
 from crma_eval.router_latency.summary import Setting, latency_report, within_goal
-from crma_eval.router_latency.table import CACHED, COLD, Cell, Measured
+from crma_eval.router_latency.table import CACHED, COLD, AskedSet, Cell, Measured, measure_sets
 from crma_eval.router_latency.timing import Quantiles, Timing
 from crma_eval.router_latency.under_load import Compared, Service, Side
+from crma_router.policy import RoutingDecision
 
+DECISION = RoutingDecision("a", 1.0, "routed", "", {"a": 1.0}, 0.0, 1.0)
 SETTING = Setting("0123456789ab", "words", 2, 0.1, 0.9)
 FAST, SLOW = Quantiles(1.0, 2.0, 3.0), Quantiles(4.0, 8.0, 16.0)
 
@@ -47,6 +50,32 @@ def test_the_report_holds_the_tables_and_the_ratios() -> None:
     assert ["8", "1.00", "2.00", "3.00", "4.00", "8.00", "16.00", "4.00", "5.33", "4.00"] in rows
     assert ["32", "1.00", "2.00", "3.00", "4.00", "8.00", "16.00", "4.00", "5.33"] in rows
     assert json.loads(json.dumps(report.figures))["under_load"]["tokens_per_s"] == 120.4
+
+
+def test_real_questions_have_a_section_of_their_own() -> None:
+    report = latency_report(
+        SETTING, [measured(FAST)], None, [AskedSet("in-domain", 0.654, Timing(SLOW, FAST, 9))]
+    )
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in report.markdown().splitlines()]
+    assert ["in-domain", "65%", "4.00", "8.00", "16.00", "9"] in rows
+    assert report.figures["asked"][0]["by_words"] == 0.654
+    assert report.figures["within_goal"] is True  # judged by the slow way
+
+
+def test_a_set_is_asked_once_and_its_share_decided_by_words_counted() -> None:
+    class WordsDecideA:
+        asked: ClassVar[list[str]] = []
+
+        def route_known(self, text: str) -> RoutingDecision | None:
+            return DECISION if text.startswith("a") else None
+
+        def route_many(self, texts: list[str]) -> list[RoutingDecision]:
+            self.asked.extend(texts)
+            return [DECISION] * len(texts)
+
+    (found,) = measure_sets(WordsDecideA(), {"mixed": ["a1", "b1", "a2", "b2", "left out"]}, 4)
+    assert (found.name, found.by_words, found.timing.decisions) == ("mixed", 0.5, 4)
+    assert WordsDecideA.asked == ["b1", "b2"]
 
 
 def test_without_a_store_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

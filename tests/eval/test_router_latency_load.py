@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -123,8 +124,9 @@ def test_a_load_that_breaks_off_is_an_error_not_a_figure() -> None:
 def test_a_routed_question_is_asked_of_auto_and_counted_by_the_server() -> None:
     with running() as (server, url), httpx.Client(base_url=url) as client:
         server.crma.observe_decision(DECISION, 0.4)  # of before
-        found = ask_routed(client, ["one", "two"])
-        assert found.count == 2
+        start_s = time.monotonic()
+        found = ask_routed(client, ["one", "two"], pause_s=0.05)
+        assert found.count == 2 and time.monotonic() - start_s >= 0.1
         assert found.quantile_ms(0.99) <= 2
         assert [body["messages"][0]["content"] for body in server.bodies] == ["one", "two"]
         assert {body["model"] for body in server.bodies} == {AUTO}
@@ -142,7 +144,9 @@ def test_load_is_compared_with_rest() -> None:
     ticks, steps = iter([10.0, 12.0]), list[int]()
     with running() as (server, url):
         server.crma.observe_decision(DECISION, 0.4)
-        found = compare(url, FastRouter(), 4, lambda: next(ticks), lambda: steps.append(1), streams=2)
+        found = compare(
+            url, FastRouter(), 4, lambda: next(ticks), lambda: steps.append(1), streams=2, idle_s=0.0
+        )
     assert [one.tokens for one in found.service] == [one.tokens for one in found.side] == list(LENGTHS)
     for one in found.service:
         assert one.rest.p99 <= 2 < 7.5 <= one.loaded.p50

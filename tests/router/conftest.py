@@ -3,6 +3,7 @@
 import random
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -19,6 +20,13 @@ CHAT = "hello thanks joke weather movie dinner birthday song weekend holiday foo
 FRAMES = ("what is a {} and a {}", "tell me about {} with {}", "how does the {} change a {}", "{} or {}?")
 
 
+@lru_cache(10_000)
+def direction(word: str, size: int) -> Embeddings:
+    """A random one, the same for the same word."""
+    seed = zlib.crc32(word.encode("utf-8"))
+    return np.random.default_rng(seed).standard_normal(size, dtype=np.float32)
+
+
 @dataclass(frozen=True)
 class WordEmbedder:
     """Every word is a random direction of its own, a text the unit sum of its words."""
@@ -31,12 +39,23 @@ class WordEmbedder:
 
     def _encode(self, text: str) -> Embeddings:
         words = text.lower().replace("?", " ").split()
-        sums = np.sum([self._direction(word) for word in ["", *words]], axis=0)
+        sums = np.sum([direction(word, self.size) for word in ["", *words]], axis=0)
         return np.asarray(sums / np.linalg.norm(sums), dtype=np.float32)
 
-    def _direction(self, word: str) -> Embeddings:
-        seed = zlib.crc32(word.encode("utf-8"))
-        return np.random.default_rng(seed).standard_normal(self.size, dtype=np.float32)
+
+@dataclass(frozen=True)
+class TwoPartEmbedder(WordEmbedder):
+    """Two parts: what the text says, and what its words alone say, which leaves out the last one."""
+
+    name: str = "two parts"
+    words_size: int = 48
+
+    def encode(self, texts: list[str]) -> Embeddings:
+        both = np.concatenate([super().encode(texts), self.encode_words(texts)], axis=1)
+        return np.asarray(both / 2**0.5, dtype=np.float32)
+
+    def encode_words(self, texts: list[str]) -> Embeddings:
+        return np.stack([self._encode(text.rpartition(" ")[0]) for text in texts])
 
 
 def questions(words: str, count: int, seed: int) -> list[str]:
@@ -75,3 +94,21 @@ def router(data: RouterData, embedder: WordEmbedder) -> Router:
 def much_small_talk() -> list[str]:
     """510 out-of-domain questions."""
     return questions(CHAT, 510, 3)
+
+
+@pytest.fixture(scope="session")
+def two_parts() -> TwoPartEmbedder:
+    return TwoPartEmbedder()
+
+
+@pytest.fixture(scope="session")
+def much_data() -> RouterData:
+    """So much that the words alone are sure of most."""
+    examples = {name: questions(words, 200, 1) for name, words in TOPICS.items()}
+    return RouterData(examples, questions(CHAT, 200, 1))
+
+
+@pytest.fixture(scope="session")
+def reader(much_data: RouterData, two_parts: TwoPartEmbedder) -> Router:
+    """A router whose embedder also gives what the words alone say, and which follows them."""
+    return fit_router(much_data, two_parts)

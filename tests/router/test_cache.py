@@ -57,6 +57,12 @@ def test_known_is_what_was_embedded_and_nothing_else() -> None:
     assert cached.known("b") is None
 
 
+def test_an_embedder_that_reads_no_words_gives_none() -> None:
+    cached = CachedEmbedder(CountingEmbedder())
+    assert cached.words_size == 0
+    assert cached.encode_words(["a", "b"]).shape == (2, 0)
+
+
 def test_the_one_used_longest_ago_gives_way() -> None:
     inner = CountingEmbedder()
     cached = CachedEmbedder(inner, EmbeddingCache(room_for(2)))

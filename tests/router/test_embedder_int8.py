@@ -8,7 +8,7 @@ from onnxruntime import InferenceSession
 
 from crma_adapters.errors import RouterError
 from crma_adapters.packaged import embedder_path
-from crma_router.embedder import Embeddings, SentenceTransformerEmbedder
+from crma_router.embedder import Embeddings, SentenceTransformerEmbedder, words_part
 from crma_router.embedder_graph import build_graph, quantise
 from crma_router.embedder_int8 import ENDS_TOKENS, TELLING_TOKENS, Int8Embedder
 
@@ -54,6 +54,15 @@ def test_unit_vectors_of_768_numbers_for_any_text(int8: Int8Embedder) -> None:
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, rtol=1e-5)
     assert int8.encode([]).shape == (0, 768)
+
+
+def test_the_words_by_themselves_are_the_end_of_the_vector(int8: Int8Embedder) -> None:
+    texts = [*QUESTIONS, "", "word " * 1000]
+    words = int8.encode_words(texts)
+    assert words.shape == (len(texts), int8.words_size) == (len(texts), 384)
+    np.testing.assert_allclose(words, words_part(int8.encode(texts), 384), atol=1e-6)
+    without = Int8Embedder(words=False)
+    assert without.words_size == 0 and without.encode_words(["a"]).shape == (1, 0)
 
 
 def test_a_vector_does_not_hang_on_its_neighbours(int8: Int8Embedder) -> None:

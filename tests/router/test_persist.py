@@ -14,9 +14,9 @@ from safetensors.numpy import load_file, save_file
 from crma_adapters.errors import RouterError
 from crma_router.embedder import Embedder
 from crma_router.fit_head import PROTOTYPES
+from crma_router.judge import Judge
 from crma_router.linear import LinearHead, Prototypes
 from crma_router.mahalanobis import MOST_DIRECTIONS, Mahalanobis
-from crma_router.model import Judge
 from crma_router.outside import Standard, Unlikeness
 from crma_router.persist import DOCUMENT_NAME, TENSORS_NAME, load_model, save_model
 from crma_router.router import Router, RouterData
@@ -45,6 +45,29 @@ def test_saving_again_gives_the_same_bytes(saved: Path, embedder: Embedder) -> N
     Router.load(saved, embedder).save(saved.parent / "again")
     for name in (DOCUMENT_NAME, TENSORS_NAME):
         assert (saved / name).read_bytes() == (saved.parent / "again" / name).read_bytes()
+
+
+def test_what_reads_the_words_is_kept(
+    reader: Router, two_parts: Embedder, unseen: RouterData, tmp_path: Path
+) -> None:
+    reader.save(tmp_path)
+    loaded = Router.load(tmp_path, two_parts)
+    assert loaded.model.first is not None and reader.model.first is not None
+    assert loaded.model.first.sure_from == reader.model.first.sure_from
+    texts = [*unseen.out_of_domain, *unseen.examples["code"]]
+    assert loaded.route_many(texts) == reader.route_many(texts)
+
+
+def test_words_of_another_size_are_refused(reader: Router, two_parts: Embedder, tmp_path: Path) -> None:
+    reader.save(tmp_path)
+    model = load_model(tmp_path)
+    assert model.first is not None
+    head = model.first.judge.head
+    assert head.prototypes is not None
+    narrow = replace(head.prototypes, centres=head.prototypes.centres[:, 1:])
+    judge = replace(model.first.judge, head=replace(head, prototypes=narrow))
+    with pytest.raises(RouterError, match="gives 48 dimensions, the router was fitted on 47"):
+        Router(replace(model, first=replace(model.first, judge=judge)), two_parts)
 
 
 def test_five_domains_of_the_widest_embedder_are_small(router: Router, tmp_path: Path) -> None:
@@ -148,6 +171,27 @@ def test_a_damaged_router_is_refused(saved: Path, damage: Change, said: str) -> 
     damage(saved)
     with pytest.raises(RouterError, match=said):
         load_model(saved)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (document(lambda it: it.pop("first")), "of a first reading, of which"),
+        (document(lambda it: it["first"].pop("sure_from")), "sure_from"),
+        (document(lambda it: it["first"].update(sure_from=0.0)), "sure_from"),
+        (document(lambda it: it["first"].update(log_odds=None)), "first reading: has_outside"),
+        (tensors(lambda it: it.pop("first.bias")), "first reading: tensors"),
+        (tensors(lambda it: it.update({"first.x": it["bias"]})), "first reading: tensors"),
+        (tensors(lambda it: it["first.weight"].fill(np.inf)), "NaN or Inf"),
+    ],
+)
+def test_a_damaged_reading_of_words_is_refused(
+    reader: Router, tmp_path: Path, damage: Change, said: str
+) -> None:
+    reader.save(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(RouterError, match=said):
+        load_model(tmp_path)
 
 
 def test_truncated_tensors_are_refused(saved: Path) -> None:

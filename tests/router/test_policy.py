@@ -1,5 +1,7 @@
 """Decisions and the sentences that give their reasons."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +18,12 @@ def test_the_leading_domain_is_followed() -> None:
         "medical leads with 0.95, legal follows with 0.03, and the text is like what the domains know "
         "(distance 0.40, up to 1.70 is inside)"
     )
+
+
+def test_the_reason_says_where_the_words_alone_decided() -> None:
+    decision = decide(replace(SURE, by_words=True), Policy())
+    assert decision.domain == "medical"
+    assert "and its words alone are like what the domains know (distance 0.40" in decision.reason
 
 
 def test_a_text_outside_falls_back_however_sure_the_classifier_is() -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from tqdm import tqdm
 from crma_adapters.errors import ConfigError
 from crma_adapters.store import Store
 from crma_eval.live_server import live_server
-from crma_eval.router_latency.table import cells, measure_table
+from crma_eval.router_latency.table import cells, measure_sets, measure_table
 from crma_eval.router_latency.under_load import STEPS, compare
+from crma_eval.routing.sets import load_sets
 from crma_router.router import Router
+from crma_training.demo_data.rows import shuffled
 
 DECISIONS = 500
 ENGINE_DECISIONS = 50  # each waits for a word of the busy engine: a second or more
@@ -34,6 +37,9 @@ def add_command(commands: Any) -> None:
     )
     parser.add_argument(
         "--engine-decisions", type=int, default=ENGINE_DECISIONS, help="with an engine (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--data", type=Path, help="folder made by crma-train demo-data: also time its evaluation questions"
     )
     engine = parser.add_mutually_exclusive_group()
     engine.add_argument("--serve", action="store_true", help="start crma-serve and keep its engine busy, too")
@@ -54,22 +60,35 @@ def run(args: argparse.Namespace) -> int:
     release = store.live()
     if release.router is None:
         raise ConfigError(f"{args.adapters}: release {release.number} has no router; `crma-train` fits one")
+    asked = _asked(args.data) if args.data else {}
     router = Router.load(store.router_dir(release.router.version))
+    # The table is of the slow way: the words alone decide none of its texts.
+    whole = Router(replace(router.model, first=None), router.embedder)
     load_before = os.getloadavg()[0]
-    with _bar("alone", len(cells())) as advance:
-        found = measure_table(router, args.decisions, args.seed, advance)
+    with _bar("alone", len(cells()) + len(asked)) as advance:
+        found = measure_table(whole, args.decisions, args.seed, advance)
+        sets = measure_sets(router, asked, args.decisions, advance)
     load_after = os.getloadavg()[0]
     compared = None
     if args.serve or args.url:
         with _server(args) as url, _bar("with the engine", STEPS) as advance:
-            compared = compare(url, router, args.engine_decisions, time.monotonic, advance)
+            compared = compare(url, whole, args.engine_decisions, time.monotonic, advance)
     cores = len(os.sched_getaffinity(0))
     setting = Setting(release.router.version, router.model.embedder, cores, load_before, load_after)
-    report = latency_report(setting, found, compared)
+    report = latency_report(setting, found, compared, sets)
     print(report.markdown())
     if args.report is not None:
         report.write(args.report)
     return 0 if within_goal(found) else 1
+
+
+def _asked(data: Path) -> dict[str, list[str]]:
+    """Of the evaluation part, those in a domain and those of everyday life, in a fixed random order."""
+    return {
+        one.name: shuffled(dict.fromkeys(one.texts), str, "router-latency")
+        for one in load_sets(data)
+        if one.name in ("in-domain", "everyday")
+    }
 
 
 @contextmanager

@@ -5,6 +5,7 @@ how a report reads.
 """
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -85,13 +86,15 @@ def busy(url: str, streams: int = STREAMS) -> Iterator[Load]:
         load.stop()
 
 
-def ask_routed(client: httpx.Client, texts: Sequence[str]) -> Histogram:
-    """Ask `auto` about each text for one token of answer; what the server's histogram gained.
+def ask_routed(client: httpx.Client, texts: Sequence[str], pause_s: float = 0.0) -> Histogram:
+    """Ask `auto` about each text for one token of answer, `pause_s` after the one before; what the server's
+    histogram gained.
 
     Each is a conversation of its own. Raises `ConfigError` if the server refuses.
     """
     former = read_histogram(client)
     for text in texts:
+        time.sleep(pause_s)
         body = {"model": AUTO, "max_tokens": 1, "messages": [{"role": "user", "content": text}]}
         try:
             client.post("/v1/chat/completions", json=body).raise_for_status()

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from crma_eval.report import Report, Section
-from crma_eval.router_latency.table import COLD, Measured
+from crma_eval.router_latency.table import COLD, AskedSet, Measured
 from crma_eval.router_latency.timing import Quantiles
-from crma_eval.router_latency.under_load import Compared, ratio
+from crma_eval.router_latency.under_load import IDLE_S, Compared, ratio
 
 GOAL_P50_MS, GOAL_P99_MS = 5.0, 15.0
 
@@ -35,15 +35,19 @@ def within_goal(found: Sequence[Measured]) -> bool:
     )
 
 
-def latency_report(setting: Setting, found: Sequence[Measured], compared: Compared | None) -> Report:
-    """The tables; `compared` is None when no server was asked."""
-    sections = [_side_section(compared), _service_section(compared)] if compared else []
+def latency_report(
+    setting: Setting, found: Sequence[Measured], compared: Compared | None, sets: Sequence[AskedSet] = ()
+) -> Report:
+    """The tables; `compared` is None when no server was asked, `sets` empty without a dataset."""
+    sections = [_sets_section(sets)] if sets else []
+    if compared:
+        sections += [_side_section(compared), _service_section(compared)]
     return Report(
         name="router-latency",
         title="How long the router takes for a decision",
         header=("tokens", "asked before", "callers", *_waits("waited"), "CPU p50", "CPU p99", "decisions"),
         rows=tuple(_row(one) for one in found),
-        figures=_figures(setting, found, compared),
+        figures=_figures(setting, found, compared, sets),
         remarks=_remarks(setting, found),
         sections=tuple(sections),
     )
@@ -53,12 +57,15 @@ def _judged(found: Sequence[Measured]) -> list[Measured]:
     return [one for one in found if one.cell.memory == COLD and one.cell.callers == 1]
 
 
-def _figures(setting: Setting, found: Sequence[Measured], compared: Compared | None) -> dict[str, Any]:
+def _figures(
+    setting: Setting, found: Sequence[Measured], compared: Compared | None, sets: Sequence[AskedSet]
+) -> dict[str, Any]:
     return {
         "setting": dataclasses.asdict(setting),
         "goal_ms": {"p50": GOAL_P50_MS, "p99": GOAL_P99_MS},
         "within_goal": within_goal(found),
         "alone": [dataclasses.asdict(one.cell) | dataclasses.asdict(one.timing) for one in found],
+        "asked": [dataclasses.asdict(one) for one in sets],
         "under_load": dataclasses.asdict(compared) if compared else None,
     }
 
@@ -79,12 +86,26 @@ def _remarks(setting: Setting, found: Sequence[Measured]) -> tuple[str, ...]:
     verdict = "met" if within_goal(found) else "missed"
     return (
         "Milliseconds, tokenization included. Waited: from asking the queue to the decision. CPU: of the "
-        "router's thread, which other processes do not lengthen by making it wait.",
+        "router's thread, which other processes do not lengthen by making it wait. The texts of this table "
+        "are embedded whole, also where their words alone would decide.",
         f"Router {setting.router}, embedder {setting.embedder}; {setting.cores} cores for this process; load "
         f"average {setting.load_before:.1f} before, {setting.load_after:.1f} after.",
         f"Goal: p50 at most {GOAL_P50_MS:g} ms and p99 at most {GOAL_P99_MS:g} ms for one caller's new text "
         f"of any of these lengths: {verdict} (slowest p50 {worst['p50']:.2f}, p99 {worst['p99']:.2f}; CPU "
         f"p50 {cpu:.2f}).",
+    )
+
+
+def _sets_section(sets: Sequence[AskedSet]) -> Section:
+    rows = tuple(
+        (one.name, f"{one.by_words:.0%}", *_three(one.timing.waited), str(one.timing.decisions))
+        for one in sets
+    )
+    return Section(
+        "Questions as people ask them",
+        ("set", "decided by words alone", *_waits("waited"), "decisions"),
+        rows,
+        ("Of the dataset's evaluation part, none asked before, one caller.",),
     )
 
 
@@ -98,7 +119,9 @@ def _side_section(compared: Compared) -> Section:
         ("tokens", *_waits("rest"), *_waits("load"), "p50 ratio", "p99 ratio", "CPU ratio"),
         rows,
         (
-            f"New texts, one caller, {compared.decisions} decisions a row; {compared.streams} streams "
+            f"New texts, embedded whole, one caller, {compared.decisions} decisions a row. At rest: the "
+            f"engine has had no request for {IDLE_S:g} s; its processes poll for 1 s after each message. "
+            f"{compared.streams} streams "
             f"decoded {compared.tokens_per_s:.0f} tokens/s meanwhile. Ratios: under load against at rest.",
         ),
     )
@@ -116,7 +139,7 @@ def _service_section(compared: Compared) -> Section:
         rows,
         (
             "`crma_router_seconds` of the server's own metrics, quantiles interpolated within its buckets: "
-            "conversation and queue included.",
+            f"conversation and queue included. At rest, {IDLE_S:g} s lie between two requests.",
         ),
     )
 

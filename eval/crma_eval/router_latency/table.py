@@ -1,9 +1,9 @@
-"""The grid of measurements: length, cold or cached, callers at a time.
+"""The grid of measurements: length, cold or cached, callers at a time; and sets of real questions.
 
 Owns: which cells there are and in which order. Knows nothing of how a decision is timed, or of load.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from crma_eval.router_latency.texts import fresh_texts
@@ -25,6 +25,15 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class AskedSet:
+    """Questions as people ask them, each once; by_words: the share of which the words alone decide."""
+
+    name: str
+    by_words: float
+    timing: Timing
+
+
+@dataclass(frozen=True)
 class Measured:
     cell: Cell
     timing: Timing
@@ -41,6 +50,22 @@ def measure_table(
         for memory in (COLD, CACHED):
             found.append(Measured(Cell(tokens, memory, callers), time_decisions(router, texts, callers)))
             done()
+    return found
+
+
+def measure_sets(
+    router: BatchRouter,
+    sets: Mapping[str, Sequence[str]],
+    decisions: int,
+    done: Callable[[], None] = lambda: None,
+) -> list[AskedSet]:
+    """The first `decisions` texts of each set, one caller, nothing asked before; `done` after each."""
+    found = []
+    for name, texts in sets.items():
+        asked = texts[:decisions]
+        by_words = sum(router.route_known(text) is not None for text in asked) / len(asked)
+        found.append(AskedSet(name, by_words, time_decisions(router, asked, 1)))
+        done()
     return found
 
 

@@ -4,6 +4,7 @@ Owns: the order of the two, and what is compared. Knows nothing of how a report 
 """
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,8 @@ from crma_eval.router_latency.timing import Quantiles, Timing, time_decisions
 from crma_router.router_queue import BatchRouter
 
 REST_SEED, LOAD_SEED = 60_000, 70_000
+# vLLM's processes poll for their messages for a second after each, on every core there is, before they sleep.
+IDLE_S = 1.5
 STEPS = 4 * len(LENGTHS)  # server and side, at rest and under load
 
 
@@ -61,18 +64,21 @@ def compare(
     clock: Callable[[], float],
     done: Callable[[], None] = lambda: None,
     streams: int = STREAMS,
+    idle_s: float = IDLE_S,
 ) -> Compared:
     """Measure at rest, then under load; `done` after each of `STEPS`, `clock` in seconds.
+
+    At rest the engine has had nothing to do for `idle_s`.
 
     Raises `ConfigError` if the server refuses or the load breaks off.
     """
     with httpx.Client(base_url=url, timeout=600) as client:
         ask_routed(client, _texts(LENGTHS[0], min(decisions, 10), REST_SEED - 1))  # the first one is slow
         ask = partial(_both, client, router, decisions, done)
-        rest = [ask(tokens, REST_SEED) for tokens in LENGTHS]
+        rest = [ask(idle_s, tokens, REST_SEED) for tokens in LENGTHS]
         with busy(url, streams) as load:
             start_s, before = clock(), load.tokens
-            loaded = [ask(tokens, LOAD_SEED) for tokens in LENGTHS]
+            loaded = [ask(0.0, tokens, LOAD_SEED) for tokens in LENGTHS]
             tokens_per_s = (load.tokens - before) / (clock() - start_s)
     pairs = list(zip(LENGTHS, rest, loaded, strict=True))
     side = tuple(Side(tokens, former[1], latter[1]) for tokens, former, latter in pairs)
@@ -85,12 +91,14 @@ def _both(
     router: BatchRouter,
     decisions: int,
     done: Callable[[], None],
+    pause_s: float,
     tokens: int,
     seed: int,
 ) -> tuple[Quantiles, Timing]:
     """What the server says of its own decisions, and those of this process."""
-    served = ask_routed(client, _texts(tokens, decisions, seed)).quantiles()
+    served = ask_routed(client, _texts(tokens, decisions, seed), pause_s).quantiles()
     done()
+    time.sleep(pause_s)
     aside = time_decisions(router, _texts(tokens, decisions, seed + 1), 1)
     done()
     return served, aside

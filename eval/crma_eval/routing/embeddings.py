@@ -15,7 +15,7 @@ import numpy as np
 
 from crma_adapters.cache import cache_dir
 from crma_adapters.errors import ConfigError
-from crma_router.embedder import Embedder, Embeddings
+from crma_router.embedder import Embedder, Embeddings, ReadsWords, words_part
 from crma_router.embedder_names import open_embedder
 
 PROBE = "Which of these texts was embedded before?"
@@ -45,6 +45,15 @@ class KeptEmbedder:
         for start in range(0, len(missing), _AT_ONCE):
             self._put(missing[start : start + _AT_ONCE])
         return np.stack([self._known[_key(text)] for text in texts])
+
+    @property
+    def words_size(self) -> int:
+        """Of a vector, the last dimensions that are of the words; 0: none. Loads the embedder."""
+        return self._embedder.words_size if isinstance(self._embedder, ReadsWords) else 0
+
+    def encode_words(self, texts: list[str]) -> Embeddings:
+        """(N, W) float32, from the vectors on file."""
+        return words_part(self.encode(texts), self.words_size)
 
     @cached_property
     def _known(self) -> dict[bytes, Embeddings]:
