@@ -50,7 +50,10 @@ class ReadsWords(Protocol):
         ...
 
     def encode_words(self, texts: list[str]) -> Embeddings:
-        """(N, W) float32: the directions of the last W dimensions of `encode`, at a fraction of its cost."""
+        """(N, W) float32: the directions of the last W dimensions of `encode`, at a fraction of its cost.
+
+        Called from any thread, the event loop's too: some tenths of a millisecond a text, and no waiting.
+        """
         ...
 
 

@@ -25,6 +25,10 @@ MORE_LET_IN = 0.01
 though they are of none, than the whole embedding would."""
 
 
+FEWEST_OUTSIDE = 100
+"""Out-of-domain questions that it takes to see one in a hundred."""
+
+
 @dataclass(frozen=True)
 class FirstReading:
     """`judge` reads the words alone; what it says counts from the confidence `sure_from` on, 0 to 1."""
@@ -62,8 +66,8 @@ def least_sure(
     astray -= [b not in (c, None) and c is not None for b, c in zip(whole, wanted, strict=True)]
     let_in = np.array([b is None and c is None for b, c in zip(whole, wanted, strict=True)], int)
     outside = sum(one is None for one in wanted)
-    if not outside:
-        return None  # nothing shows what the words would let in
+    if outside < FEWEST_OUTSIDE:
+        return None  # too little shows what the words would let in
     for least in SURE_FROM:
         sure = np.array([decides(one, least) for one in words])
         if not sure.any():

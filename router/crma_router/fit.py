@@ -71,7 +71,7 @@ def _fit_first(
     examples: EmbeddedExamples, whole: list[Evidence], seed: int, acceptance: float
 ) -> tuple[FirstReading | None, list[Evidence]]:
     """What the words alone may decide, and the evidence of each question as given, theirs where they do."""
-    if not examples.words_size:
+    if not examples.words_size or not examples.has_outside:
         return None, whole
     judge, words = _fit_judge(examples.of_words(), seed, acceptance)
     sent = [decide(one, Policy()).domain for one in whole]
@@ -88,6 +88,11 @@ def _cross_validate(examples: EmbeddedExamples, seed: int) -> _HeldOut:
     classes = len(examples.domains) + examples.has_outside
     logits = np.empty((len(examples.labels), classes), np.float32)
     distances = np.empty(len(examples.labels), np.float32)
+    # Routing does not need them. Before the limit, which holds for what is loaded by then, and the threads.
+    import sklearn.cluster
+    import sklearn.covariance
+    import sklearn.linear_model  # noqa: F401
+
     folds = list(_folds(examples, seed))
     # A fold a core. Within this limit the folds' own limits end in any order without lifting one another's.
     with threadpool_limits(1), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:

@@ -3,8 +3,9 @@
 Owns: pairing a fitted model with its embedder. Knows nothing of stores or servers.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from crma_adapters.errors import RouterError
@@ -23,7 +24,7 @@ from crma_router.usual import Usual
 
 __all__ = ["Router", "RouterData", "RoutingDecision", "fit_router"]
 
-_READ_LATELY = 64  # texts of at most a thousand characters: as many as wait at a time
+_READ_LATELY = 256  # texts of at most a thousand characters: some conversations, or as many as wait at a time
 
 
 class Router:
@@ -32,9 +33,6 @@ class Router:
     def __init__(self, model: RouterModel, embedder: Embedder) -> None:
         """Raises `RouterError` if `embedder` is not the one `model` was fitted with."""
         self.model = model
-        # A new text is opened by `route_known` and again by `route_many`: twice 0.5 ms if it is long.
-        self._corrected = spelling().corrected
-        self._opened = lru_cache(_READ_LATELY)(self._open)
         # Another router's embedder comes with its cache; one around the other would grow with every release.
         self._embedder = embedder if isinstance(embedder, CachedEmbedder) else CachedEmbedder(embedder)
         if embedder.name != model.embedder:
@@ -45,6 +43,8 @@ class Router:
         _check_size(embedder.name, embedder.encode(["which size?"]), model.judge)
         if model.first is not None:
             _check_size(embedder.name, self._embedder.encode_words(["which size?"]), model.first.judge)
+        # A new text is opened by `route_known` and again by `route_many`: twice 0.5 ms if it is long.
+        self._opened = lru_cache(_READ_LATELY)(partial(_open, model, self._embedder, spelling().corrected))
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -92,15 +92,6 @@ class Router:
         """`text` as it is embedded: its two ends if it is long, typing mistakes put right."""
         return self._opened(clip(text))[0]
 
-    def _open(self, clipped: str) -> tuple[str, RoutingDecision | None]:
-        """The text as it is embedded, and the decision where its words alone decide."""
-        read = self._corrected(clipped)
-        if self.model.first is None or not has_words(read):
-            return read, None
-        threshold = self.model.judge.outside.threshold
-        (evidence,) = self.model.first.evidence(self._embedder.encode_words([read]), threshold)
-        return read, None if evidence is None else decide(evidence, self.model.policy)
-
     def _decide(self, read: list[str], embeddings: Embeddings) -> list[RoutingDecision]:
         return [
             decide(replace(one, has_words=has_words(text)), self.model.policy)
@@ -120,6 +111,19 @@ class Router:
         """
         model = load_model(directory)
         return cls(model, embedder or open_embedder(model.embedder))
+
+
+def _open(
+    model: RouterModel, embedder: CachedEmbedder, corrected: Callable[[str], str], clipped: str
+) -> tuple[str, RoutingDecision | None]:
+    """The text as it is embedded, and where its words alone send it, if they do."""
+    read = corrected(clipped)
+    if model.first is None or not has_words(read):
+        return read, None
+    (evidence,) = model.first.evidence(embedder.encode_words([read]), model.judge.outside.threshold)
+    decision = None if evidence is None else decide(evidence, model.policy)
+    # A policy that asks for more than the words give is a question for the whole embedding.
+    return read, decision if decision and decision.domain else None
 
 
 def _check_size(name: str, embeddings: Embeddings, judge: Judge) -> None:

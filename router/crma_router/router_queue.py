@@ -11,8 +11,8 @@ How to use it: one `RouterQueue` for the process, asked from the event loop:
     queue.close()                                       # when the application ends
 
 The router is named with every call, so `Live` may be replaced at any time: who asked the former router is
-answered by it. A router that also has `route_known` answers what it has seen before without waiting. The text
-itself must be taken out of the request before; what depends on a conversation's past comes after.
+answered by it. What `route_known` answers (texts seen before, or whose words alone decide) waits for nobody.
+The text itself must be taken out of the request before; what depends on a conversation's past comes after.
 """
 
 import asyncio

@@ -162,3 +162,14 @@ def test_load_is_compared_with_rest() -> None:
 def test_the_ratio() -> None:
     assert ratio(6, 3) == 2
     assert ratio(1, 0) == float("inf")
+
+
+def test_at_rest_the_engine_is_left_alone_first_and_under_load_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept = list[float]()
+    monkeypatch.setattr(time, "sleep", slept.append)
+    with running() as (server, url):
+        server.crma.observe_decision(DECISION, 0.4)
+        compare(url, FastRouter(), 2, iter([1.0, 2.0]).__next__, streams=2, idle_s=1.5)
+    of_one_length = 2 + 1  # before each of two requests, and before the router beside the server
+    half = len(LENGTHS) * of_one_length
+    assert slept[-2 * half :] == [1.5] * half + [0.0] * half

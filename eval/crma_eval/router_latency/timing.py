@@ -27,7 +27,8 @@ class Quantiles:
 
 @dataclass(frozen=True)
 class Timing:
-    """`waited`: as a caller sees it, queue included. `cpu`: the router's thread time per decision, ms."""
+    """`waited`: as a caller sees it, queue included. `cpu`: thread time of what decides, ms a decision; not
+    `route_known` where that leaves a text to the router's thread."""
 
     waited: Quantiles
     cpu: Quantiles

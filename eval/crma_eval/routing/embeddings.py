@@ -15,7 +15,7 @@ import numpy as np
 
 from crma_adapters.cache import cache_dir
 from crma_adapters.errors import ConfigError
-from crma_router.embedder import Embedder, Embeddings, ReadsWords, words_part
+from crma_router.embedder import Embedder, Embeddings, ReadsWords
 from crma_router.embedder_names import open_embedder
 
 PROBE = "Which of these texts was embedded before?"
@@ -24,7 +24,7 @@ _CLOSE = 1e-3  # of unit vectors: batches pad differently, and the last bits wit
 
 
 class KeptEmbedder:
-    """An `Embedder` that embeds what `path` has not yet; `load` is called only if there is such a text.
+    """An `Embedder` that embeds what `path` has not yet; `load` is called only for such a text, or for words.
 
     Texts are embedded in the order of their length, so that a batch pads little.
     """
@@ -52,8 +52,10 @@ class KeptEmbedder:
         return self._embedder.words_size if isinstance(self._embedder, ReadsWords) else 0
 
     def encode_words(self, texts: list[str]) -> Embeddings:
-        """(N, W) float32, from the vectors on file."""
-        return words_part(self.encode(texts), self.words_size)
+        """(N, W) float32, made each time: that takes no encoder. Raises `ConfigError` as `encode`."""
+        if isinstance(self._embedder, ReadsWords):
+            return self._embedder.encode_words(texts)
+        return np.zeros((len(texts), 0), np.float32)
 
     @cached_property
     def _known(self) -> dict[bytes, Embeddings]:

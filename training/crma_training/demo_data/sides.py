@@ -19,7 +19,8 @@ OUT_OF_DOMAIN = "out_of_domain"
 
 @dataclass(frozen=True)
 class RouterSizes:
-    """At most this many queries: of a domain, and of everyday life; for training and as many for evaluation.
+    """At most this many packaged queries: of a domain, and of everyday life; for training and as many for
+    evaluation. What is written to be fitted on comes on top.
     `field`: of each field, whichever side it is on."""
 
     domain: int = 400
