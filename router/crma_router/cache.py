@@ -9,7 +9,7 @@ from threading import Lock
 
 import numpy as np
 
-from crma_router.embedder import Embedder, Embeddings, ReadsWords
+from crma_router.embedder import Embedder, Embeddings, encode_words
 
 CACHE_BYTES = 16 * 2**20
 
@@ -68,16 +68,9 @@ class CachedEmbedder:
         self._embedder = embedder
         self._cache = cache if cache is not None else EmbeddingCache()
 
-    @property
-    def words_size(self) -> int:
-        """Of the embedder's vectors, the last dimensions that are of the words; 0: none."""
-        return self._embedder.words_size if isinstance(self._embedder, ReadsWords) else 0
-
     def encode_words(self, texts: list[str]) -> Embeddings:
         """(N, W) float32, computed each time: that is as fast as remembering."""
-        if isinstance(self._embedder, ReadsWords):
-            return self._embedder.encode_words(texts)
-        return np.zeros((len(texts), 0), np.float32)
+        return encode_words(self._embedder, texts)
 
     def known(self, text: str) -> Embeddings | None:
         """(1, D) float32 if `text` was embedded before and is remembered. Takes microseconds."""

@@ -44,17 +44,19 @@ class Embedder(Protocol):
 class ReadsWords(Protocol):
     """An embedder whose vectors end in what a text's words alone say, which it can also give by itself."""
 
-    @property
-    def words_size(self) -> int:
-        """W: the last dimensions of a vector that are of the words; 0: none."""
-        ...
-
     def encode_words(self, texts: list[str]) -> Embeddings:
         """(N, W) float32: the directions of the last W dimensions of `encode`, at a fraction of its cost.
 
         Called from any thread, the event loop's too: some tenths of a millisecond a text, and no waiting.
         """
         ...
+
+
+def encode_words(embedder: Embedder, texts: list[str]) -> Embeddings:
+    """(N, W) float32: what `embedder` gives of the words alone; W is 0 if it does not read them."""
+    if isinstance(embedder, ReadsWords):
+        return embedder.encode_words(texts)
+    return np.zeros((len(texts), 0), np.float32)
 
 
 def words_part(embeddings: Embeddings, size: int) -> Embeddings:

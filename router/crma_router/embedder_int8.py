@@ -98,14 +98,12 @@ class Int8Embedder:
         graph = build_graph(folder / "model.safetensors").SerializeToString()
         self._session = InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
-    @property
-    def words_size(self) -> int:
-        """384 with words, else 0."""
-        return 0 if self._words is None else self._words.size
-
     def encode_words(self, texts: list[str]) -> Embeddings:
-        """(N, 384) float32: the word part of `encode`, of unit norm. A tenth of a millisecond a text."""
-        found = np.zeros((len(texts), self.words_size), np.float32)
+        """(N, 384) float32: the word part of `encode`, of unit norm; (N, 0) without words.
+
+        A tenth of a millisecond a text.
+        """
+        found = np.zeros((len(texts), 0 if self._words is None else self._words.size), np.float32)
         if self._words is not None:
             for row, text in zip(found, texts, strict=True):
                 row[:] = self._words.mean(_inner(self._tokenizer.encode(text).ids))

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from crma_adapters.errors import RouterError
 from crma_adapters.names import is_domain_name
 from crma_router.augment import Augmentation, augment
-from crma_router.embedder import Embedder, Embeddings, ReadsWords, words_part
+from crma_router.embedder import Embedder, Embeddings, encode_words, words_part
 from crma_router.features import clip, has_words
 from crma_router.linear import Labels
 
@@ -101,7 +101,7 @@ def embed_examples(
         embeddings,
         origins,
         np.arange(len(origins)) >= len(texts),
-        embedder.words_size if isinstance(embedder, ReadsWords) else 0,
+        encode_words(embedder, texts[:1]).shape[1],
     )
 
 

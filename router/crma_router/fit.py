@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from crma_router.calibrate import balanced_quantile, fit_temperature, standardise
 from crma_router.examples import EmbeddedExamples
-from crma_router.first_reading import FirstReading, least_sure
+from crma_router.first_reading import FEWEST_OUTSIDE, FirstReading, least_sure
 from crma_router.fit_head import fit_head
 from crma_router.judge import Judge
 from crma_router.linear import FloatArray, Labels, LinearHead, outside_log_odds
@@ -71,7 +71,7 @@ def _fit_first(
     examples: EmbeddedExamples, whole: list[Evidence], seed: int, acceptance: float
 ) -> tuple[FirstReading | None, list[Evidence]]:
     """What the words alone may decide, and the evidence of each question as given, theirs where they do."""
-    if not examples.words_size or not examples.has_outside:
+    if not examples.words_size or examples.count(len(examples.domains)) < FEWEST_OUTSIDE:
         return None, whole
     judge, words = _fit_judge(examples.of_words(), seed, acceptance)
     sent = [decide(one, Policy()).domain for one in whole]

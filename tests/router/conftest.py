@@ -48,7 +48,6 @@ class TwoPartEmbedder(WordEmbedder):
     """Two parts: what the text says, and what its words alone say, which leaves out the last one."""
 
     name: str = "two parts"
-    words_size: int = 48
 
     def encode(self, texts: list[str]) -> Embeddings:
         both = np.concatenate([super().encode(texts), self.encode_words(texts)], axis=1)
@@ -67,6 +66,12 @@ def questions(words: str, count: int, seed: int) -> list[str]:
     return list(made)
 
 
+def sample(count: int, seed: int) -> RouterData:
+    """`count` questions of each topic, and as many of none."""
+    examples = {name: questions(words, count, seed) for name, words in TOPICS.items()}
+    return RouterData(examples, questions(CHAT, count, seed))
+
+
 @pytest.fixture(scope="session")
 def embedder() -> WordEmbedder:
     return WordEmbedder()
@@ -74,15 +79,13 @@ def embedder() -> WordEmbedder:
 
 @pytest.fixture(scope="session")
 def data() -> RouterData:
-    examples = {name: questions(words, 60, 1) for name, words in TOPICS.items()}
-    return RouterData(examples, questions(CHAT, 60, 1))
+    return sample(60, 1)
 
 
 @pytest.fixture(scope="session")
 def unseen() -> RouterData:
     """More questions like those of `data`."""
-    fresh = {name: questions(words, 120, 2) for name, words in TOPICS.items()}
-    return RouterData(fresh, questions(CHAT, 120, 2))
+    return sample(120, 2)
 
 
 @pytest.fixture(scope="session")
@@ -104,8 +107,7 @@ def two_parts() -> TwoPartEmbedder:
 @pytest.fixture(scope="session")
 def much_data() -> RouterData:
     """So much that the words alone are sure of most."""
-    examples = {name: questions(words, 200, 1) for name, words in TOPICS.items()}
-    return RouterData(examples, questions(CHAT, 200, 1))
+    return sample(200, 1)
 
 
 @pytest.fixture(scope="session")

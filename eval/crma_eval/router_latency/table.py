@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from crma_eval.router_latency.texts import fresh_texts
 from crma_eval.router_latency.timing import WARMUP, Timing, time_decisions
-from crma_router.policy import RoutingDecision
 from crma_router.router_queue import BatchRouter
 
 LENGTHS = (8, 32, 128, 512)
@@ -63,25 +62,10 @@ def measure_sets(
     """The first `decisions` texts of each set, one caller, nothing asked before; `done` after each."""
     found = []
     for name, texts in sets.items():
-        asked, noting = texts[:decisions], _Noting(router)
-        timing = time_decisions(noting, asked, 1)
-        found.append(AskedSet(name, noting.known / len(asked), timing))
+        timing = time_decisions(router, texts[:decisions], 1)
+        found.append(AskedSet(name, timing.known / timing.decisions, timing))
         done()
     return found
-
-
-class _Noting:
-    """A router that counts what it knows at once: of new texts, those whose words alone decide."""
-
-    def __init__(self, router: BatchRouter) -> None:
-        self.known = 0
-        self.route_many = router.route_many
-        self._router = router
-
-    def route_known(self, text: str) -> RoutingDecision | None:
-        decision = self._router.route_known(text)
-        self.known += decision is not None
-        return decision
 
 
 def cells() -> Sequence[Cell]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from crma_adapters.cache import cache_dir
 from crma_adapters.errors import ConfigError
-from crma_router.embedder import Embedder, Embeddings, ReadsWords
+from crma_router.embedder import Embedder, Embeddings, encode_words
 from crma_router.embedder_names import open_embedder
 
 PROBE = "Which of these texts was embedded before?"
@@ -46,16 +46,9 @@ class KeptEmbedder:
             self._put(missing[start : start + _AT_ONCE])
         return np.stack([self._known[_key(text)] for text in texts])
 
-    @property
-    def words_size(self) -> int:
-        """Of a vector, the last dimensions that are of the words; 0: none. Loads the embedder."""
-        return self._embedder.words_size if isinstance(self._embedder, ReadsWords) else 0
-
     def encode_words(self, texts: list[str]) -> Embeddings:
         """(N, W) float32, made each time: that takes no encoder. Raises `ConfigError` as `encode`."""
-        if isinstance(self._embedder, ReadsWords):
-            return self._embedder.encode_words(texts)
-        return np.zeros((len(texts), 0), np.float32)
+        return encode_words(self._embedder, texts)
 
     @cached_property
     def _known(self) -> dict[bytes, Embeddings]:
