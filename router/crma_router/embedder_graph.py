@@ -86,34 +86,39 @@ class _Graph:
 
     def layer(self, hidden: str, own: str) -> str:
         """One block: attention, then two matrices with GELU between, each added to its input and normed."""
-        mixed = self.product(self.attention(hidden, own + "attention.self."), own + "attention.output.dense.")
-        hidden = self.add_and_norm(mixed, hidden, own + "attention.output.")
-        wide = self.product(hidden, own + "intermediate.dense.")
-        active = self.node("BiasGelu", [wide, self.weight(own + "intermediate.dense.bias")])
-        return self.add_and_norm(self.product(active, own + "output.dense."), hidden, own + "output.")
+        mixed = self.dense(self.attention(hidden, own + "attention.self."), own + "attention.output.dense.")
+        hidden = self.add_and_norm(mixed, hidden, own + "attention.output.LayerNorm.")
+        wide = self.node("Gelu", [self.dense(hidden, own + "intermediate.dense.")])
+        return self.add_and_norm(self.dense(wide, own + "output.dense."), hidden, own + "output.LayerNorm.")
 
     def attention(self, hidden: str, own: str) -> str:
-        parts = [own + name for name in ("query.", "key.", "value.")]
-        bias = self.constant(np.concatenate([self._weights[part + "bias"] for part in parts]))
-        joined = self.node("Add", [self.product(hidden, *parts), bias])
+        joined = self.dense(hidden, *(own + name for name in ("query.", "key.", "value.")))
         first = self.node("Split", [joined, self._thirds], outputs=3, axis=2)
         return self.node("MultiHeadAttention", [first, f"{first}.1", f"{first}.2"], num_heads=HEADS)
 
-    def product(self, given: str, *names: str) -> str:
-        """`given` times the named matrices side by side, without bias."""
+    def dense(self, given: str, *names: str) -> str:
+        """`given` times the named matrices side by side, plus their biases."""
         matrix = np.concatenate([self._weights[name + "weight"] for name in names]).T.astype(np.float32)
+        bias = self.constant(np.concatenate([self._weights[name + "bias"] for name in names]))
         if not self._int8:
-            return self.node("MatMul", [given, self.constant(matrix)])
+            return self.node("Add", [self.node("MatMul", [given, self.constant(matrix)]), bias])
         integers, scales = quantise(matrix)
-        return self.node("DynamicQuantizeMatMul", [given, self.constant(integers), self.constant(scales)])
+        inputs = [
+            given,
+            self.constant(integers),
+            self.constant(scales),
+            "",
+            bias,
+        ]  # "": weights have no zero point
+        return self.node("DynamicQuantizeMatMul", inputs)
 
     def add_and_norm(self, given: str, residual: str, own: str) -> str:
-        names = ("LayerNorm.weight", "LayerNorm.bias", "dense.bias")
-        inputs = [given, residual, *(self.weight(own + name) for name in names)]
-        return self.node("SkipLayerNormalization", inputs, epsilon=_EPSILON)
+        norm = [self.weight(own + part) for part in ("weight", "bias")]
+        total = self.node("Add", [given, residual])
+        return self.node("LayerNormalization", [total, *norm], axis=-1, epsilon=_EPSILON)
 
 
-_STANDARD = {"Add", "MatMul", "ReduceMean", "Split"}
+_STANDARD = {"Add", "LayerNormalization", "MatMul", "ReduceMean", "Split"}
 
 
 def quantise(matrix: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:

@@ -6,6 +6,7 @@ Owns: tokens, how many of them are read, the ONNX Runtime session. Knows nothing
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,8 @@ _SPECIAL_TOKENS = 1  # at each end: [CLS], [SEP]
 _FEWEST_TOKENS, _MOST_TOKENS = 4, 256
 
 _FEW_TEXTS = 16  # more than these, as in fitting, are spread over the cores
+
+_READ_LATELY = 64  # texts whose words were asked for, and which may be embedded whole next
 
 
 class Int8Embedder:
@@ -67,6 +70,8 @@ class Int8Embedder:
         self._ends_tokens, self._telling_tokens = ends_tokens, telling_tokens
         self._load(embedder_path())
         self._words = WordVectors(embedder_path() / "model.safetensors") if words else None
+        # What `encode_words` read is what `encode` reads next: twice 0.8 ms if the text is long.
+        self._read = lru_cache(_READ_LATELY)(self._tokens_and_words)
 
     @classmethod
     def named(cls, name: str) -> "Int8Embedder | None":
@@ -77,7 +82,7 @@ class Int8Embedder:
 
     def _load(self, folder: Path) -> None:
         try:  # here, because only who routes should pay for them
-            from onnxruntime import InferenceSession, SessionOptions
+            from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
             from tokenizers import Tokenizer
 
             from crma_router.embedder_graph import build_graph
@@ -95,6 +100,8 @@ class Int8Embedder:
         options = SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1  # the other cores are the engine's
         options.log_severity_level = 3
+        # As it is built: the fusion of a layer norm with the addition before it takes three times as long.
+        options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
         graph = build_graph(folder / "model.safetensors").SerializeToString()
         self._session = InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
@@ -103,11 +110,8 @@ class Int8Embedder:
 
         A tenth of a millisecond a text.
         """
-        found = np.zeros((len(texts), 0 if self._words is None else self._words.size), np.float32)
-        if self._words is not None:
-            for row, text in zip(found, texts, strict=True):
-                row[:] = self._words.mean(_inner(self._tokenizer.encode(text).ids))
-        return found
+        size = 0 if self._words is None else self._words.size
+        return np.array([self._read(text)[1] for text in texts], np.float32).reshape(len(texts), size)
 
     def encode(self, texts: list[str]) -> Embeddings:
         """(N, 768) float32, unit norm; (N, 384) without words. Threads may call it at once."""
@@ -119,7 +123,7 @@ class Int8Embedder:
         return np.stack(rows) if rows else self.encode([""])[:0]
 
     def _embed(self, text: str) -> Embeddings:
-        ids = self._tokenizer.encode(text).ids
+        ids, words = self._read(text)
         read = cut_tokens(ids, self._ends_tokens)
         if self._telling_tokens is not None:
             read = self._telling.of(read, self._telling_tokens)
@@ -127,9 +131,12 @@ class Int8Embedder:
         sentence = np.asarray(self._session.run(None, {"ids": given})[0][0], dtype=np.float32)
         if self._words is None:
             return sentence
-        both = np.concatenate([sentence, self._words.mean(_inner(ids))])
+        both = np.concatenate([sentence, words])
         return np.asarray(both / np.linalg.norm(both), dtype=np.float32)
 
-
-def _inner(ids: list[int]) -> list[int]:
-    return ids[_SPECIAL_TOKENS:-_SPECIAL_TOKENS]
+    def _tokens_and_words(self, text: str) -> tuple[list[int], Embeddings]:
+        """The ids of `text`, and the mean word vector of all of them: (384,), or (0,) without words."""
+        ids: list[int] = self._tokenizer.encode(text).ids
+        if self._words is None:
+            return ids, np.zeros(0, np.float32)
+        return ids, self._words.mean(ids[_SPECIAL_TOKENS:-_SPECIAL_TOKENS])

@@ -3,10 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from crma_adapters.errors import ConfigError
-from crma_eval.routing.embeddings import KeptEmbedder
+from crma_eval.routing.embeddings import PROBE, KeptEmbedder
 from crma_router.embedder import Embeddings
 
 
@@ -37,13 +35,17 @@ def test_a_text_is_embedded_once_and_vectors_keep_their_order(tmp_path: Path) ->
     assert sorted(first.asked[1:]) == ["a", "bb", "ccc"]  # the first is the probe
     again = keep(second, tmp_path / "kept.sqlite").encode(texts[::-1])
     np.testing.assert_array_equal(again, vectors[::-1])
-    assert second.asked == []
+    assert second.asked == [PROBE]
 
 
-def test_another_embedder_is_refused(tmp_path: Path) -> None:
-    keep(Counting(), tmp_path / "kept.sqlite").encode(["a"])
-    with pytest.raises(ConfigError, match="another embedder than counting; delete it"):
-        keep(Counting(turn=1.0), tmp_path / "kept.sqlite").encode(["new"])
+def test_what_another_embedder_made_is_forgotten(tmp_path: Path) -> None:
+    keep(Counting(), tmp_path / "kept.sqlite").encode(["a", "b"])
+    for _ in range(2):  # begun anew, and kept from then on
+        turned = keep(Counting(turn=1.0), tmp_path / "kept.sqlite").encode(["a"])
+        np.testing.assert_array_equal(turned, Counting(turn=1.0).encode(["a"]))
+    last = Counting(turn=1.0)
+    keep(last, tmp_path / "kept.sqlite").encode(["a", "b"])
+    assert last.asked == [PROBE, "b"]
 
 
 def test_words_come_from_the_embedder_and_are_not_kept(tmp_path: Path) -> None:

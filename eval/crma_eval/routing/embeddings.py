@@ -1,7 +1,7 @@
 """Embeddings kept on disk, so that a comparison of designs embeds every text once.
 
-Owns: the file they are kept in, and the check that they are still those of the embedder. Knows nothing of
-what is embedded.
+Owns: the file they are kept in, and that they are those of the embedder as it is now. Knows nothing of what
+is embedded.
 """
 
 import hashlib
@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from crma_adapters.cache import cache_dir
-from crma_adapters.errors import ConfigError
 from crma_router.embedder import Embedder, Embeddings, encode_words
 from crma_router.embedder_names import open_embedder
 
@@ -24,7 +23,8 @@ _CLOSE = 1e-3  # of unit vectors: batches pad differently, and the last bits wit
 
 
 class KeptEmbedder:
-    """An `Embedder` that embeds what `path` has not yet; `load` is called only for such a text, or for words.
+    """An `Embedder` that embeds what `path` has not yet. It is loaded when first asked, by `load`, and a file
+    that was made by another one, or by an earlier version of it, is begun anew.
 
     Texts are embedded in the order of their length, so that a batch pads little.
     """
@@ -38,47 +38,45 @@ class KeptEmbedder:
             kept.execute("CREATE TABLE IF NOT EXISTS kept (key BLOB PRIMARY KEY, vector BLOB NOT NULL)")
 
     def encode(self, texts: list[str]) -> Embeddings:
-        """(N, D) float32, unit norm. Raises `ConfigError` if the file is of another embedder."""
+        """(N, D) float32, unit norm."""
+        known = self._known
         missing = sorted(
-            {text for text in texts if self._get(text) is None}, key=lambda text: (len(text), text)
+            {text for text in texts if _key(text) not in known}, key=lambda text: (len(text), text)
         )
         for start in range(0, len(missing), _AT_ONCE):
             self._put(missing[start : start + _AT_ONCE])
-        return np.stack([self._known[_key(text)] for text in texts])
+        return np.stack([known[_key(text)] for text in texts])
 
     def encode_words(self, texts: list[str]) -> Embeddings:
-        """(N, W) float32, made each time: that takes no encoder. Raises `ConfigError` as `encode`."""
+        """(N, W) float32, made each time: that takes no encoder."""
         return encode_words(self._embedder, texts)
 
     @cached_property
-    def _known(self) -> dict[bytes, Embeddings]:
-        """Everything on file."""
-        with closing(self._open()) as kept:
-            rows = kept.execute("SELECT key, vector FROM kept").fetchall()
-        return {key: np.frombuffer(vector, np.float32) for key, vector in rows}
+    def _embedder(self) -> Embedder:
+        return self._load()
 
     @cached_property
-    def _embedder(self) -> Embedder:
-        """The loaded embedder, which must embed the probe as it did when the file was begun."""
-        embedder = self._load()
-        vector = np.asarray(embedder.encode([PROBE])[0], dtype=np.float32)
-        before = self._get(PROBE)
-        if before is not None and (before.shape != vector.shape or np.abs(before - vector).max() > _CLOSE):
-            raise ConfigError(
-                f"{self._path} was made by another embedder than {self.name}; delete it, it is only a cache"
-            )
-        self._write({_key(PROBE): vector})
-        return embedder
-
-    def _get(self, text: str) -> Embeddings | None:
-        return self._known.get(_key(text))
+    def _known(self) -> dict[bytes, Embeddings]:
+        """Everything on file, if that has the probe as the embedder has it now; else the probe alone."""
+        with closing(self._open()) as kept:
+            rows = kept.execute("SELECT key, vector FROM kept").fetchall()
+        known: dict[bytes, Embeddings] = {key: np.frombuffer(vector, np.float32) for key, vector in rows}
+        now = np.asarray(self._embedder.encode([PROBE])[0], dtype=np.float32)
+        before = known.get(_key(PROBE))
+        if before is not None and before.shape == now.shape and np.abs(before - now).max() <= _CLOSE:
+            return known
+        with closing(self._open()) as kept, kept:
+            kept.execute("DELETE FROM kept")
+        self._write({_key(PROBE): now})
+        return {_key(PROBE): now}
 
     def _put(self, texts: list[str]) -> None:
         vectors = np.asarray(self._embedder.encode(texts), dtype=np.float32)
-        self._write({_key(text): vector for text, vector in zip(texts, vectors, strict=True)})
+        new = {_key(text): vector for text, vector in zip(texts, vectors, strict=True)}
+        self._known.update(new)
+        self._write(new)
 
     def _write(self, vectors: dict[bytes, Embeddings]) -> None:
-        self._known.update(vectors)
         rows = [(key, np.ascontiguousarray(vector).tobytes()) for key, vector in vectors.items()]
         with closing(self._open()) as kept, kept:
             kept.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?)", rows)
