@@ -22,6 +22,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy  # noqa: F401  (the limit below holds for what is loaded by then)
+from threadpoolctl import threadpool_limits
+
 from crma_adapters.errors import CrmaError
 from crma_router.policy import RoutingDecision
 
@@ -55,7 +58,9 @@ class _Request:
 class RouterQueue:
     """Requests that come in while the router decides are decided together next; none is held back for others.
 
-    One thread, whatever the load: the embedder takes one core, and the others belong to the engine.
+    One thread, whatever the load: the embedder takes one core, and the others belong to the engine. For that
+    reason the process's matrix products (BLAS) have one thread too from then on: OpenBLAS's others go on
+    looking for work for 80 ms after a decision, which itself takes 6.
     """
 
     def __init__(self, capacity: int = CAPACITY, most_together: int = MOST_TOGETHER) -> None:
@@ -63,6 +68,7 @@ class RouterQueue:
         self._most_together = most_together
         self._waiting: deque[_Request] = deque()
         self._running: asyncio.Task[None] | None = None
+        threadpool_limits(1, user_api="blas")
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="crma-router")
 
     def close(self) -> None:

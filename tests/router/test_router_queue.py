@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -253,3 +255,15 @@ def test_closing_leaves_nobody_waiting() -> None:
             await queue.decide(router, "too late")
 
     run(body)
+
+
+def test_matrix_products_have_one_thread_while_a_queue_decides() -> None:
+    """In a process of its own: what others loaded or limited must not decide."""
+    script = (
+        "from threadpoolctl import threadpool_info as info\n"
+        "from crma_router.router_queue import RouterQueue\n"
+        "RouterQueue().close()\n"
+        "print({one['num_threads'] for one in info() if one['user_api'] == 'blas'})"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "{1}"
