@@ -103,13 +103,8 @@ class _Graph:
         if not self._int8:
             return self.node("Add", [self.node("MatMul", [given, self.constant(matrix)]), bias])
         integers, scales = quantise(matrix)
-        inputs = [
-            given,
-            self.constant(integers),
-            self.constant(scales),
-            "",
-            bias,
-        ]  # "": weights have no zero point
+        no_zero_point = ""
+        inputs = [given, self.constant(integers), self.constant(scales), no_zero_point, bias]
         return self.node("DynamicQuantizeMatMul", inputs)
 
     def add_and_norm(self, given: str, residual: str, own: str) -> str:

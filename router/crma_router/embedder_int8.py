@@ -6,8 +6,9 @@ Owns: tokens, how many of them are read, the ONNX Runtime session. Knows nothing
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from crma_router.embedder import DEFAULT_EMBEDDER, Embeddings
 from crma_router.features import cut_tokens
 from crma_router.telling_tokens import TellingTokens
 from crma_router.word_vectors import WordVectors
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 # A token takes 0.25 ms on one AVX2 core. Of a text's two ends, ENDS_TOKENS together, the encoder reads the
 # TELLING_TOKENS that are of the rarest words, [CLS] and [SEP] counted: as good as all of 24 from the ends, in
@@ -71,7 +75,7 @@ class Int8Embedder:
         self._load(embedder_path())
         self._words = WordVectors(embedder_path() / "model.safetensors") if words else None
         # What `encode_words` read is what `encode` reads next: twice 0.8 ms if the text is long.
-        self._read = lru_cache(_READ_LATELY)(self._tokens_and_words)
+        self._read = lru_cache(_READ_LATELY)(partial(_tokens_and_words, self._tokenizer, self._words))
 
     @classmethod
     def named(cls, name: str) -> "Int8Embedder | None":
@@ -134,9 +138,12 @@ class Int8Embedder:
         both = np.concatenate([sentence, words])
         return np.asarray(both / np.linalg.norm(both), dtype=np.float32)
 
-    def _tokens_and_words(self, text: str) -> tuple[list[int], Embeddings]:
-        """The ids of `text`, and the mean word vector of all of them: (384,), or (0,) without words."""
-        ids: list[int] = self._tokenizer.encode(text).ids
-        if self._words is None:
-            return ids, np.zeros(0, np.float32)
-        return ids, self._words.mean(ids[_SPECIAL_TOKENS:-_SPECIAL_TOKENS])
+
+def _tokens_and_words(
+    tokenizer: "Tokenizer", words: WordVectors | None, text: str
+) -> tuple[list[int], Embeddings]:
+    """The ids of `text`, and the mean word vector of all of them: (384,), or (0,) without words."""
+    ids: list[int] = tokenizer.encode(text).ids
+    if words is None:
+        return ids, np.zeros(0, np.float32)
+    return ids, words.mean(ids[_SPECIAL_TOKENS:-_SPECIAL_TOKENS])

@@ -1,5 +1,7 @@
 """The int8 embedder beside the model it stands for."""
 
+import gc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -153,3 +155,16 @@ def test_quantised_columns_are_near_and_leave_room_for_pairs() -> None:
     integers, scales = quantise(matrix)
     assert np.abs(integers).max() <= 63
     np.testing.assert_allclose(integers * scales, matrix, atol=float(scales.max()) / 2 + 1e-6)
+
+
+def test_an_embedder_goes_when_nobody_holds_it() -> None:
+    """At once, not when Python's collector comes round to it: its word vectors alone are 47 MB."""
+    embedder = Int8Embedder()
+    embedder.encode(QUESTIONS)
+    gone = weakref.ref(embedder)
+    gc.disable()
+    try:
+        del embedder
+        assert gone() is None
+    finally:
+        gc.enable()
