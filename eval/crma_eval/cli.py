@@ -7,7 +7,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from crma_adapters.command import run_command
+from crma_adapters.cli.command import run_command
 from crma_eval import holdout, questions, served
 from crma_eval.ablation import command as ablation
 from crma_eval.bench import command as bench

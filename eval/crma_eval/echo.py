@@ -20,10 +20,10 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from crma_adapters.base_model import BaseModel
-from crma_adapters.card import CARD_FILE, AdapterCard, CardData, CardLoss, CardTraining
 from crma_adapters.errors import BaseModelError
-from crma_adapters.lora_files import CONFIG_FILE, WEIGHTS_FILE
+from crma_adapters.lora.lora_files import CONFIG_FILE, WEIGHTS_FILE
+from crma_adapters.models.base_model import BaseModel
+from crma_adapters.store.card import CARD_FILE, AdapterCard, CardData, CardLoss, CardTraining
 
 RANK = 8
 MODULES = ("down_proj", "gate_proj", "up_proj")

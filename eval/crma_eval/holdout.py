@@ -11,13 +11,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from crma_adapters.attach import attach
-from crma_adapters.backbone import load_backbone
-from crma_adapters.base_model import resolve_base_model
+from crma_adapters.crma.attach import attach
+from crma_adapters.crma.backbone import load_backbone
 from crma_adapters.errors import ConfigError
-from crma_adapters.release import Release
-from crma_adapters.store import Store
-from crma_adapters.verify import verify_release
+from crma_adapters.models.base_model import resolve_base_model
+from crma_adapters.store.release import Release
+from crma_adapters.store.store import Store
+from crma_adapters.store.verify import verify_release
 from crma_eval.report import Report
 from crma_training.config import TrainConfig
 from crma_training.dataset import DomainData, load_dataset

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crma_adapters.errors import RouterError
-from crma_adapters.publication import Publication, publish_parts
-from crma_adapters.release import Release
-from crma_adapters.store import Store
+from crma_adapters.store.publication import Publication, publish_parts
+from crma_adapters.store.release import Release
+from crma_adapters.store.store import Store
 from crma_router.examples import RouterData
 from crma_router.fit import ACCEPTANCE
 from crma_router.kept_examples import load_examples, save_examples

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from crma_adapters.command import run_command
+from crma_adapters.cli.command import run_command
 from crma_adapters.errors import ConfigError, RouterError
-from crma_adapters.store import Store
+from crma_adapters.store.store import Store
 from crma_router.change import (
     Change,
     LiveRouter,

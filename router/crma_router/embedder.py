@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crma_adapters.errors import RouterError
-from crma_adapters.packaged import embedder_path
+from crma_adapters.models.packaged import embedder_path
 
 DEFAULT_EMBEDDER = "all-MiniLM-L6-v2"
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crma_adapters.errors import RouterError
-from crma_adapters.packaged import embedder_path
+from crma_adapters.models.packaged import embedder_path
 from crma_router.embedder import DEFAULT_EMBEDDER, Embeddings
 from crma_router.features import cut_tokens
 from crma_router.telling_tokens import TellingTokens

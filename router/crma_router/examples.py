@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crma_adapters.errors import RouterError
-from crma_adapters.names import is_domain_name
+from crma_adapters.store.names import is_domain_name
 from crma_router.augment import Augmentation, augment
 from crma_router.embedder import Embedder, Embeddings, encode_words, words_part
 from crma_router.features import clip, has_words

@@ -10,8 +10,8 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import ConfigDict, Field
 
-from crma_adapters.document import STRICT, Finite
 from crma_adapters.errors import RouterError
+from crma_adapters.io.document import STRICT, Finite
 from crma_router.judge import Judge
 from crma_router.linear import FloatArray, LinearHead, Prototypes
 from crma_router.mahalanobis import Mahalanobis

@@ -13,10 +13,10 @@ from typing import ClassVar
 
 from pydantic import ConfigDict
 
-from crma_adapters.document import STRICT, parse_document
 from crma_adapters.errors import RouterError, StoreError
-from crma_adapters.parts import ROUTER_EXAMPLES_FILE
-from crma_adapters.regular_files import open_regular
+from crma_adapters.io.document import STRICT, parse_document
+from crma_adapters.io.regular_files import open_regular
+from crma_adapters.store.parts import ROUTER_EXAMPLES_FILE
 from crma_router.examples import RouterData
 from crma_router.features import clip, has_words
 

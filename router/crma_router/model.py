@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from pydantic import ConfigDict
 
-from crma_adapters.document import STRICT
+from crma_adapters.io.document import STRICT
 from crma_router.first_reading import FirstReading
 from crma_router.judge import Judge
 from crma_router.policy import Policy

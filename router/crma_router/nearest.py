@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from crma_adapters.cache import cache_dir, make_once
+from crma_adapters.models.cache import cache_dir, make_once
 from crma_router.embedder import Embedder, Embeddings
 from crma_router.kept_examples import load_examples
 

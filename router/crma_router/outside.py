@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import ConfigDict, Field
 
-from crma_adapters.document import STRICT, Finite
+from crma_adapters.io.document import STRICT, Finite
 from crma_router.embedder import Embeddings
 from crma_router.linear import FloatArray, outside_log_odds
 from crma_router.mahalanobis import Mahalanobis

@@ -11,11 +11,11 @@ from typing import Annotated
 from pydantic import Field
 from safetensors.numpy import load_file, save
 
-from crma_adapters.document import parse_document, render_document
 from crma_adapters.errors import RouterError, StoreError
-from crma_adapters.names import is_domain_name
-from crma_adapters.regular_files import read_document
-from crma_adapters.tensor_file import check_finite
+from crma_adapters.io.document import parse_document, render_document
+from crma_adapters.io.regular_files import read_document
+from crma_adapters.io.tensor_file import check_finite
+from crma_adapters.store.names import is_domain_name
 from crma_router.first_reading import FirstReading
 from crma_router.judge_document import JudgeDocument, judge_of, numbers_of, tensors_of
 from crma_router.linear import FloatArray

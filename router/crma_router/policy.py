@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from crma_adapters.document import STRICT
+from crma_adapters.io.document import STRICT
 
 Path = Literal["routed", "sticky", "fallback"]
 Cause = Literal["sure", "no words", "out of domain", "unsure", "follow-up", "close call", "near"]

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from crma_adapters.document import STRICT
+from crma_adapters.io.document import STRICT
 from crma_router.policy import RoutingDecision
 
 CONFIDENCE_EDGES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from crma_adapters.card import read_card
-from crma_adapters.folders import StoreFolders
-from crma_adapters.release import AdapterEntry, Part, Release
+from crma_adapters.store.card import read_card
+from crma_adapters.store.folders import StoreFolders
+from crma_adapters.store.release import AdapterEntry, Part, Release
 from crma_server.catalog import BACKBONE
 from crma_server.plan import ServePlan
 from crma_server.releases import Status

@@ -9,9 +9,9 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from crma_adapters.bundle import compose_bundle
-from crma_adapters.cache import cache_dir
-from crma_adapters.release import Part
+from crma_adapters.lora.bundle import compose_bundle
+from crma_adapters.models.cache import cache_dir
+from crma_adapters.store.release import Part
 
 # Part of every bundle's digest: raise it when composing the same parts would give other bytes.
 BUNDLE_FORMAT = 1

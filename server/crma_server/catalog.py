@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from crma_adapters.errors import ConfigError, UnknownModelError
-from crma_adapters.names import check_domain_name
+from crma_adapters.store.names import check_domain_name
 
 AUTO = "auto"
 BASE = "base"

@@ -10,7 +10,7 @@ import socket
 import sys
 from pathlib import Path
 
-from crma_adapters.command import run_command
+from crma_adapters.cli.command import run_command
 from crma_adapters.errors import ConfigError
 from crma_server.contents import Contents, open_contents
 from crma_server.exposure import check_exposure, with_admin_key

@@ -6,10 +6,10 @@ Knows nothing of names clients use, nor of the engine.
 
 from collections.abc import Iterable, Iterator
 
-from crma_adapters.lora_files import CONFIG_FILE, WEIGHTS_FILE
-from crma_adapters.names import version_of
-from crma_adapters.regular_files import sha256_file
-from crma_adapters.release import Part, Release
+from crma_adapters.io.regular_files import sha256_file
+from crma_adapters.lora.lora_files import CONFIG_FILE, WEIGHTS_FILE
+from crma_adapters.store.names import version_of
+from crma_adapters.store.release import Part, Release
 from crma_server.bundles import Bundle, Source, make_bundle
 from crma_server.catalog import Target
 from crma_server.contents import Contents

@@ -8,12 +8,12 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from crma_adapters.base_model import DEFAULT_BASE_MODEL, BaseModel, resolve_base_model
 from crma_adapters.errors import CrmaError
-from crma_adapters.ledger import POINTER_FILE
-from crma_adapters.release import Release
-from crma_adapters.store import Store
-from crma_adapters.verify import verify_plain, verify_release
+from crma_adapters.models.base_model import DEFAULT_BASE_MODEL, BaseModel, resolve_base_model
+from crma_adapters.store.ledger import POINTER_FILE
+from crma_adapters.store.release import Release
+from crma_adapters.store.store import Store
+from crma_adapters.store.verify import verify_plain, verify_release
 from crma_router.persist import load_model
 from crma_server.progress import report
 

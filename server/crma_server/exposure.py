@@ -6,8 +6,8 @@ Owns: refusing to open a server without keys to other machines, and making sure 
 import dataclasses
 import ipaddress
 
-from crma_adapters.cache import cache_dir
 from crma_adapters.errors import ConfigError
+from crma_adapters.models.cache import cache_dir
 from crma_server.admin_key import own_admin_key
 from crma_server.key_ring import KeyRing, KeySource
 from crma_server.progress import report

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from crma_adapters.cache import cache_dir, make_once
+from crma_adapters.models.cache import cache_dir, make_once
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ releases and the router only, never from requests, so their number is bounded: b
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
-from crma_adapters.release import Release
+from crma_adapters.store.release import Release
 from crma_router.policy import RoutingDecision
 from crma_router.usual import Drift
 from crma_server.answer_metrics import AnswerMetrics, can_remove

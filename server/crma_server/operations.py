@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from crma_adapters.errors import ConfigError
-from crma_adapters.release import Release
-from crma_adapters.store import Store
+from crma_adapters.store.release import Release
+from crma_adapters.store.store import Store
 from crma_server.admin_documents import Document, adapters_document, release_line, status_document
 from crma_server.exact_name import find_exact
 from crma_server.plan import ServePlan

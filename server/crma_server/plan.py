@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from crma_adapters.backbone import read_backbone_card
-from crma_adapters.base_model import BaseModel
-from crma_adapters.lora_files import read_config
-from crma_adapters.release import Release
+from crma_adapters.crma.backbone import read_backbone_card
+from crma_adapters.lora.lora_files import read_config
+from crma_adapters.models.base_model import BaseModel
+from crma_adapters.store.release import Release
 from crma_server.bundles import Bundle
 from crma_server.catalog import Catalog, Entry, Trial, adapter_entry, backbone_entry
 from crma_server.composer import Composer

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from crma_adapters.errors import ConfigError, CrmaError, UnknownModelError
-from crma_adapters.release import Pointer
+from crma_adapters.store.release import Pointer
 from crma_router.router import Router
 from crma_router.usual import DriftWatch
 from crma_server.bundles import Bundle

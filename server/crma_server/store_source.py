@@ -5,8 +5,8 @@ Owns: reading it again for the same base model, names and engine. Knows nothing 
 
 from collections.abc import Collection
 
-from crma_adapters.release import Pointer
-from crma_adapters.store import Store
+from crma_adapters.store.release import Pointer
+from crma_adapters.store.store import Store
 from crma_server.contents import Reading, read_contents
 from crma_server.plan import Origin, ServePlan, make_plan
 

@@ -21,8 +21,8 @@ from vllm.logger import configure_logging_from_args
 from vllm.platforms import current_platform
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 
-from crma_adapters.base_model import BaseModel
 from crma_adapters.errors import ConfigError
+from crma_adapters.models.base_model import BaseModel
 from crma_server.architectures import crma_architecture
 from crma_server.plan import ServePlan
 from crma_server.settings import Settings

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from watchfiles import Change, awatch
 
-from crma_adapters.ledger import POINTER_FILE
+from crma_adapters.store.ledger import POINTER_FILE
 from crma_server.progress import report
 
 POLL_S = 1.0

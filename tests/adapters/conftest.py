@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from crma_adapters.card import AdapterCard, CardData, CardLoss, CardTraining
-from crma_adapters.release import AdapterEntry, Part, Release
-from crma_adapters.store import Store
+from crma_adapters.store.card import AdapterCard, CardData, CardLoss, CardTraining
+from crma_adapters.store.release import AdapterEntry, Part, Release
+from crma_adapters.store.store import Store
 
 FINGERPRINT = "ab" * 32
 Array = np.ndarray[Any, np.dtype[np.float32]]

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from crma_adapters.collection import collect
-from crma_adapters.release import Release
-from crma_adapters.store import Store
-from crma_adapters.verify import verify_release
+from crma_adapters.store.collection import collect
+from crma_adapters.store.release import Release
+from crma_adapters.store.store import Store
+from crma_adapters.store.verify import verify_release
 
 
 def publish(store: Store, folder: Path) -> Release:

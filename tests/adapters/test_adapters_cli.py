@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from crma_adapters.cli import main
-from crma_adapters.store import Store
+from crma_adapters.cli.main import main
+from crma_adapters.store.store import Store
 
 if TYPE_CHECKING:
     from tests.adapters.conftest import Workshop

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from crma_adapters.argument_types import (
+from crma_adapters.cli.argument_types import (
     WantedCanary,
     named_folder,
     named_number,

@@ -8,10 +8,10 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from crma_adapters.attach import attach
-from crma_adapters.config import MODES, CrmaConfig, Mode
-from crma_adapters.crma import Crma
-from crma_adapters.decoder import decoder_layers
+from crma_adapters.crma.attach import attach
+from crma_adapters.crma.config import MODES, CrmaConfig, Mode
+from crma_adapters.crma.crma import Crma
+from crma_adapters.crma.decoder import decoder_layers
 from crma_adapters.errors import BaseModelError, ConfigError, IncompatibleError
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text")

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from crma_adapters.backbone import BackboneCard, load_backbone, read_backbone_card, save_backbone
-from crma_adapters.config import MODES, CrmaConfig, Mode
-from crma_adapters.crma import Crma
+from crma_adapters.crma.backbone import BackboneCard, load_backbone, read_backbone_card, save_backbone
+from crma_adapters.crma.config import MODES, CrmaConfig, Mode
+from crma_adapters.crma.crma import Crma
 from crma_adapters.errors import ConfigError, IncompatibleError, IntegrityError, StoreError
 
 CONFIG = CrmaConfig(hidden_size=8, num_layers=3, streams=2)

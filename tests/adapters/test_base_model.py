@@ -5,8 +5,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from crma_adapters.base_model import fingerprint, resolve_base_model
 from crma_adapters.errors import BaseModelError
+from crma_adapters.models.base_model import fingerprint, resolve_base_model
 
 
 @pytest.fixture(scope="module")

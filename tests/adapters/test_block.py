@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crma_adapters.block import CrmaBlock, orthonormal_columns
-from crma_adapters.config import MODES, CrmaConfig, Mode
+from crma_adapters.crma.block import CrmaBlock, orthonormal_columns
+from crma_adapters.crma.config import MODES, CrmaConfig, Mode
 
 D, N = 12, 4
 CONFIG = CrmaConfig(hidden_size=D, num_layers=1, streams=N)

@@ -12,15 +12,15 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from crma_adapters.attach import attach
-from crma_adapters.backbone import save_backbone
-from crma_adapters.bundle import compose_bundle
-from crma_adapters.config import MODES, Mode
-from crma_adapters.crma import Crma
-from crma_adapters.decoder import decoder_layers
+from crma_adapters.crma.attach import attach
+from crma_adapters.crma.backbone import save_backbone
+from crma_adapters.crma.config import MODES, Mode
+from crma_adapters.crma.crma import Crma
+from crma_adapters.crma.decoder import decoder_layers
+from crma_adapters.crma.fold import fold
 from crma_adapters.errors import ConfigError, IncompatibleError, IntegrityError, StoreError
-from crma_adapters.fold import fold
-from crma_adapters.lora_files import check_lora
+from crma_adapters.lora.bundle import compose_bundle
+from crma_adapters.lora.lora_files import check_lora
 
 MIXER_A = "base_model.model.model.layers.{}.residual_mixer.lora_A.weight"
 MIXER_B = "base_model.model.model.layers.{}.residual_mixer.lora_B.weight"

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from crma_adapters.cache import cache_dir, make_once
+from crma_adapters.models.cache import cache_dir, make_once
 
 
 def test_cache_variable_moves_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from crma_adapters.canary import canary_of, carried_over, promoted, with_canary, without_canary
 from crma_adapters.errors import ConfigError, StoreError
-from crma_adapters.release import AdapterEntry, Canary, Part, Release
+from crma_adapters.store.canary import canary_of, carried_over, promoted, with_canary, without_canary
+from crma_adapters.store.release import AdapterEntry, Canary, Part, Release
 
 LIVE, TRIED = Part("a" * 12, {}), Part("b" * 12, {})
 CANARY = Canary(TRIED, "c" * 12, 0.5, 0.25)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from crma_adapters.card import AdapterCard, read_card
 from crma_adapters.errors import IntegrityError, StoreError
+from crma_adapters.store.card import AdapterCard, read_card
 
 if TYPE_CHECKING:
     from tests.adapters.conftest import Workshop

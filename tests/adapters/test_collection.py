@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from crma_adapters import durable
-from crma_adapters.collection import collect
 from crma_adapters.errors import ConfigError, IntegrityError, StoreError
-from crma_adapters.publication import Publication, publish_parts
-from crma_adapters.release import Release
-from crma_adapters.store import Store
-from crma_adapters.verify import verify_release
+from crma_adapters.io import durable
+from crma_adapters.store.collection import collect
+from crma_adapters.store.publication import Publication, publish_parts
+from crma_adapters.store.release import Release
+from crma_adapters.store.store import Store
+from crma_adapters.store.verify import verify_release
 
 if TYPE_CHECKING:
     from tests.adapters.conftest import Workshop

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from crma_adapters.command import run_command
+from crma_adapters.cli.command import run_command
 from crma_adapters.errors import IntegrityError
 
 
@@ -36,7 +36,7 @@ def test_ctrl_c_is_status_130(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_closed_pipe_is_silent() -> None:
     script = (
-        "import sys; from crma_adapters.command import run_command; "
+        "import sys; from crma_adapters.cli.command import run_command; "
         "sys.exit(run_command(lambda: print('x\\n' * 1_000_000) or 0))"
     )
     with subprocess.Popen(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from crma_adapters.config import CrmaConfig
+from crma_adapters.crma.config import CrmaConfig
 from crma_adapters.errors import ConfigError
 
 

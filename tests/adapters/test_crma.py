@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from crma_adapters.attach import attach
-from crma_adapters.base_model import DEFAULT_BASE_MODEL, resolve_base_model
-from crma_adapters.config import MODES, CrmaConfig, Mode
-from crma_adapters.crma import Crma
-from crma_adapters.decoder import decoder_layers, down_projection
+from crma_adapters.crma.attach import attach
+from crma_adapters.crma.config import MODES, CrmaConfig, Mode
+from crma_adapters.crma.crma import Crma
+from crma_adapters.crma.decoder import decoder_layers, down_projection
+from crma_adapters.crma.singular import left_singular_vectors
 from crma_adapters.errors import BaseModelError, ConfigError
-from crma_adapters.singular import left_singular_vectors
+from crma_adapters.models.base_model import DEFAULT_BASE_MODEL, resolve_base_model
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text")
 

@@ -6,7 +6,7 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, Gemma3Config, Gemma3ForConditionalGeneration
 
-from crma_adapters.decoder import decoder, decoder_layers, down_projection
+from crma_adapters.crma.decoder import decoder, decoder_layers, down_projection
 from crma_adapters.errors import BaseModelError
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text")

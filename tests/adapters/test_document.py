@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ConfigDict
 
-from crma_adapters.document import STRICT, Count, Finite, parse_document, parse_json, render_document
 from crma_adapters.errors import IncompatibleError, IntegrityError
+from crma_adapters.io.document import STRICT, Count, Finite, parse_document, parse_json, render_document
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from crma_adapters import durable
 from crma_adapters.errors import IntegrityError, StoreError
+from crma_adapters.io import durable
 
 
 def test_a_file_replaces_another(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crma_adapters.block import CrmaBlock
-from crma_adapters.config import MODES, CrmaConfig, Mode
-from crma_adapters.fold import fold
+from crma_adapters.crma.block import CrmaBlock
+from crma_adapters.crma.config import MODES, CrmaConfig, Mode
+from crma_adapters.crma.fold import fold
 
 CONFIG = CrmaConfig(hidden_size=16, num_layers=1, streams=3)
 

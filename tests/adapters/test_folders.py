@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from crma_adapters.errors import IntegrityError, StoreError
-from crma_adapters.folders import StoreFolders
-from crma_adapters.store import Store
+from crma_adapters.store.folders import StoreFolders
+from crma_adapters.store.store import Store
 
 if TYPE_CHECKING:
     from tests.adapters.conftest import Workshop

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from crma_adapters.document import MAX_DOCUMENT_BYTES
 from crma_adapters.errors import IncompatibleError, IntegrityError, StoreError
-from crma_adapters.publication import Publication, publish_parts
-from crma_adapters.store import Store
-from crma_adapters.verify import verify_plain, verify_release
+from crma_adapters.io.document import MAX_DOCUMENT_BYTES
+from crma_adapters.store.publication import Publication, publish_parts
+from crma_adapters.store.store import Store
+from crma_adapters.store.verify import verify_plain, verify_release
 
 if TYPE_CHECKING:
     from tests.adapters.conftest import Workshop

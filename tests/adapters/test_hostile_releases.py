@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from crma_adapters.document import MAX_DOCUMENT_BYTES
 from crma_adapters.errors import IncompatibleError, IntegrityError, StoreError
-from crma_adapters.release import Pointer, Release
-from crma_adapters.store import Store
-from crma_adapters.verify import verify_release
+from crma_adapters.io.document import MAX_DOCUMENT_BYTES
+from crma_adapters.store.release import Pointer, Release
+from crma_adapters.store.store import Store
+from crma_adapters.store.verify import verify_release
 
 if TYPE_CHECKING:
     from tests.adapters.conftest import Workshop

@@ -9,8 +9,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from crma_adapters.errors import CrmaError, IncompatibleError, IntegrityError
-from crma_adapters.lora_files import check_lora
-from crma_adapters.verify import verify_plain
+from crma_adapters.lora.lora_files import check_lora
+from crma_adapters.store.verify import verify_plain
 
 if TYPE_CHECKING:
     from tests.adapters.conftest import Workshop

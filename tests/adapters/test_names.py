@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crma_adapters.errors import StoreError
-from crma_adapters.names import check_domain_name, check_version, is_domain_name, version_of
+from crma_adapters.store.names import check_domain_name, check_version, is_domain_name, version_of
 
 
 @pytest.mark.parametrize("name", ["medical", "a", "a-b_c9", "a" * 63])

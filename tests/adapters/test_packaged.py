@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from crma_adapters import packaged
 from crma_adapters.errors import RouterError
-from crma_adapters.packaged import embedder_path
+from crma_adapters.models import packaged
+from crma_adapters.models.packaged import embedder_path
 
 
 def test_the_installed_package_holds_a_sentence_transformers_model() -> None:

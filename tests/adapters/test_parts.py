@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from crma_adapters.errors import IntegrityError
-from crma_adapters.names import version_of
-from crma_adapters.parts import ADAPTER, BACKBONE, check_part, describe_part
-from crma_adapters.regular_files import sha256_file
-from crma_adapters.release import Part
+from crma_adapters.io.regular_files import sha256_file
+from crma_adapters.store.names import version_of
+from crma_adapters.store.parts import ADAPTER, BACKBONE, check_part, describe_part
+from crma_adapters.store.release import Part
 
 if TYPE_CHECKING:
     from tests.adapters.conftest import Workshop

@@ -13,7 +13,7 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from crma_adapters.errors import IncompatibleError, IntegrityError, StoreError
-from crma_adapters.plain_lora import read_plain_lora
+from crma_adapters.lora.plain_lora import read_plain_lora
 
 
 def tiny() -> nn.Module:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from crma_adapters.errors import ConfigError, IncompatibleError
-from crma_adapters.publication import Publication, publish_parts
-from crma_adapters.store import Store
+from crma_adapters.store.publication import Publication, publish_parts
+from crma_adapters.store.store import Store
 
 if TYPE_CHECKING:
     from tests.adapters.conftest import Workshop

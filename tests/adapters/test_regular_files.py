@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from crma_adapters.document import MAX_DOCUMENT_BYTES
 from crma_adapters.errors import IntegrityError, StoreError
-from crma_adapters.regular_files import (
+from crma_adapters.io.document import MAX_DOCUMENT_BYTES
+from crma_adapters.io.regular_files import (
     check_no_symlink,
     list_folder,
     open_regular,

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crma_adapters.errors import IncompatibleError, IntegrityError
-from crma_adapters.names import is_domain_name
-from crma_adapters.release import AdapterEntry, Canary, Part, Pointer, Release
+from crma_adapters.store.names import is_domain_name
+from crma_adapters.store.release import AdapterEntry, Canary, Part, Pointer, Release
 
 versions = st.text("0123456789abcdef", min_size=12, max_size=12)
 digests = st.text("0123456789abcdef", min_size=64, max_size=64)

@@ -4,10 +4,10 @@ import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from crma_adapters.publication import Publication, publish_parts
-from crma_adapters.release import Release
-from crma_adapters.release_diff import Change, compare, diff_text
-from crma_adapters.store import Store
+from crma_adapters.store.publication import Publication, publish_parts
+from crma_adapters.store.release import Release
+from crma_adapters.store.release_diff import Change, compare, diff_text
+from crma_adapters.store.store import Store
 
 if TYPE_CHECKING:
     from tests.adapters.conftest import Workshop

@@ -2,7 +2,7 @@
 
 import torch
 
-from crma_adapters.singular import left_singular_vectors
+from crma_adapters.crma.singular import left_singular_vectors
 
 
 def test_are_the_leading_left_singular_vectors() -> None:

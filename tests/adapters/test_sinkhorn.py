@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from crma_adapters.sinkhorn import cap_logits, sinkhorn, solve_sinkhorn
+from crma_adapters.crma.sinkhorn import cap_logits, sinkhorn, solve_sinkhorn
 
 RANGE = 8.0
 

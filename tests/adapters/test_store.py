@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from crma_adapters.errors import ConfigError, CrmaError, IncompatibleError, IntegrityError, StoreError
-from crma_adapters.release import AdapterEntry, Canary, Pointer, Release
-from crma_adapters.store import Store
-from crma_adapters.verify import verify_release
+from crma_adapters.store.release import AdapterEntry, Canary, Pointer, Release
+from crma_adapters.store.store import Store
+from crma_adapters.store.verify import verify_release
 
 if TYPE_CHECKING:
     from tests.adapters.conftest import Workshop

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from crma_adapters.errors import IntegrityError
-from crma_adapters.tensor_file import MAX_HEADER_BYTES, check_finite, read_tensor_infos
+from crma_adapters.io.tensor_file import MAX_HEADER_BYTES, check_finite, read_tensor_infos
 
 SOUND = save(
     {"a": np.ones((2, 3), np.float32), "b": np.arange(4, dtype=np.float16)}, metadata={"format": "pt"}

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from crma_adapters.errors import ConfigError, CrmaError, IncompatibleError, IntegrityError, StoreError
-from crma_adapters.names import version_of
-from crma_adapters.regular_files import sha256_file
-from crma_adapters.release import AdapterEntry, Canary, Part, Release
-from crma_adapters.store import Store
-from crma_adapters.verify import verify_plain, verify_release
+from crma_adapters.io.regular_files import sha256_file
+from crma_adapters.store.names import version_of
+from crma_adapters.store.release import AdapterEntry, Canary, Part, Release
+from crma_adapters.store.store import Store
+from crma_adapters.store.verify import verify_plain, verify_release
 
 if TYPE_CHECKING:
     from tests.adapters.conftest import Workshop

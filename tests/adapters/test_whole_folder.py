@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from crma_adapters.errors import StoreError
-from crma_adapters.whole_folder import write_folder
+from crma_adapters.io.whole_folder import write_folder
 
 FILES = {"a.json": b"{}", "b.bin": b"\x00" * 5000}
 
@@ -61,7 +61,7 @@ def test_another_writer_that_came_first_with_the_same_is_no_error(
         shutil.copytree(folder, target)
         folder.rename(target)  # as os.rename does onto a folder that is not empty
 
-    monkeypatch.setattr("crma_adapters.whole_folder.move_folder_durably", lose_the_race)
+    monkeypatch.setattr("crma_adapters.io.whole_folder.move_folder_durably", lose_the_race)
     write_folder(target, FILES)
     assert content(target) == FILES
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

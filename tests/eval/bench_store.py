@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from crma_adapters.backbone import save_backbone
-from crma_adapters.base_model import BaseModel
-from crma_adapters.card import AdapterCard, CardData, CardLoss, CardTraining
-from crma_adapters.config import CrmaConfig
-from crma_adapters.crma import Crma
-from crma_adapters.lora_files import CONFIG_FILE, WEIGHTS_FILE
-from crma_adapters.release import AdapterEntry
-from crma_adapters.store import Store
+from crma_adapters.crma.backbone import save_backbone
+from crma_adapters.crma.config import CrmaConfig
+from crma_adapters.crma.crma import Crma
+from crma_adapters.lora.lora_files import CONFIG_FILE, WEIGHTS_FILE
+from crma_adapters.models.base_model import BaseModel
+from crma_adapters.store.card import AdapterCard, CardData, CardLoss, CardTraining
+from crma_adapters.store.release import AdapterEntry
+from crma_adapters.store.store import Store
 
 WIDTH, LAYERS, RANK = 32, 2, 3
 

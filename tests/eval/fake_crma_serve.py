@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from crma_adapters.store import Store
+from crma_adapters.store.store import Store
 
 
 def exact_names(root: Path) -> dict[str, str]:

@@ -19,9 +19,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from crma_adapters.card import read_card
-from crma_adapters.release import Release
-from crma_adapters.store import Store
+from crma_adapters.store.card import read_card
+from crma_adapters.store.release import Release
+from crma_adapters.store.store import Store
 
 KEPT = 3
 

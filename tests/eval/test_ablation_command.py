@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crma_adapters.store import Store
+from crma_adapters.store.store import Store
 from crma_eval.ablation import command
 from crma_eval.cli import main
 from crma_eval.live_server import live_server

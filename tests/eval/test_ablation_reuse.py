@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from crma_adapters.card import read_card
 from crma_adapters.errors import ConfigError
-from crma_adapters.store import Store
-from crma_adapters.verify import verify_release
+from crma_adapters.store.card import read_card
+from crma_adapters.store.store import Store
+from crma_adapters.store.verify import verify_release
 from crma_eval.ablation.reuse import Finished, finished_config, reuse
 from crma_eval.forgetting.protocol import Cell, Experiment
 from crma_eval.forgetting.setup import Protocol, Sizes

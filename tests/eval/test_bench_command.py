@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from crma_adapters.base_model import resolve_base_model
+from crma_adapters.models.base_model import resolve_base_model
 from crma_eval.bench import client, servers, session
 from crma_eval.bench.plan import RESIDENT
 from crma_eval.cli import main

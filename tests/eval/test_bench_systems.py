@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from crma_adapters.base_model import resolve_base_model
 from crma_adapters.errors import ConfigError
-from crma_adapters.lora_files import WEIGHTS_FILE, check_lora
-from crma_adapters.store import Store
-from crma_adapters.verify import verify_plain, verify_release
+from crma_adapters.lora.lora_files import WEIGHTS_FILE, check_lora
+from crma_adapters.models.base_model import resolve_base_model
+from crma_adapters.store.store import Store
+from crma_adapters.store.verify import verify_plain, verify_release
 from crma_eval.bench.many_adapters import add_of_rank, live_lora
 from crma_eval.bench.plan import RESIDENT
 from crma_eval.bench.servers import COMPILED

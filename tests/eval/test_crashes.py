@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from crma_adapters.base_model import BaseModel
 from crma_adapters.errors import ConfigError
-from crma_adapters.store import Store
+from crma_adapters.models.base_model import BaseModel
+from crma_adapters.store.store import Store
 from crma_eval.crashes import life as life_module
 from crma_eval.crashes import session as session_module
 from crma_eval.crashes.judgement import MEANING, faults_of_answer, faults_of_served

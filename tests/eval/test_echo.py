@@ -6,10 +6,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import LlamaForCausalLM
 
-from crma_adapters.base_model import BaseModel
 from crma_adapters.errors import BaseModelError
-from crma_adapters.release import AdapterEntry
-from crma_adapters.store import Store
+from crma_adapters.models.base_model import BaseModel
+from crma_adapters.store.release import AdapterEntry
+from crma_adapters.store.store import Store
 from crma_eval.echo import Head, Voice, echo_tensors, voices, write_echo
 
 from .tiny_llama import VOCABULARY, WORDS, save_tiny_llama, tiny_llama

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from crma_adapters.card import AdapterCard, CardData, CardLoss, CardTraining
+from crma_adapters.store.card import AdapterCard, CardData, CardLoss, CardTraining
 from crma_eval.forgetting.scores import DomainScores, RowScore
 from crma_eval.routed.matrix import RoutedDomain
 from crma_eval.routed.regret import confusion, drift, overall, regret

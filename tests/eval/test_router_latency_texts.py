@@ -3,7 +3,7 @@
 import pytest
 from tokenizers import Tokenizer
 
-from crma_adapters.packaged import embedder_path
+from crma_adapters.models.packaged import embedder_path
 from crma_eval.router_latency.texts import WORDS, fresh_texts
 
 

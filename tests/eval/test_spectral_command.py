@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from crma_adapters.backbone import save_backbone
-from crma_adapters.config import CrmaConfig
-from crma_adapters.crma import Crma
-from crma_adapters.store import Store
+from crma_adapters.crma.backbone import save_backbone
+from crma_adapters.crma.config import CrmaConfig
+from crma_adapters.crma.crma import Crma
+from crma_adapters.store.store import Store
 from crma_eval.cli import main
 from crma_training.spectral import SpectralReading
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from crma_adapters.config import CrmaConfig, Mode
-from crma_adapters.crma import Crma
+from crma_adapters.crma.config import CrmaConfig, Mode
+from crma_adapters.crma.crma import Crma
 from crma_eval.spectral.recompute import (
     backbone_spectrum,
     identity_plus_norm,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from crma_adapters.base_model import BaseModel
+from crma_adapters.models.base_model import BaseModel
 from crma_eval.echo import Voice, voices
 from crma_eval.swaps.session import Plan, Record, run_session
 from crma_eval.swaps.summary import Outcome, growth, outcome, swaps_report

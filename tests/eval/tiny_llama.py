@@ -6,7 +6,7 @@ import torch
 from tokenizers import Tokenizer, models
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from crma_adapters.base_model import BaseModel
+from crma_adapters.models.base_model import BaseModel
 
 VOCABULARY = 300
 WORDS = 250

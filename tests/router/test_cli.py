@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from crma_adapters.card import AdapterCard, CardData, CardLoss, CardTraining
 from crma_adapters.errors import RouterError
-from crma_adapters.release import AdapterEntry
-from crma_adapters.store import Store
+from crma_adapters.store.card import AdapterCard, CardData, CardLoss, CardTraining
+from crma_adapters.store.release import AdapterEntry
+from crma_adapters.store.store import Store
 from crma_router.change import calibrate, load_live, publish_change
 from crma_router.cli import main
 from crma_router.embedder import SentenceTransformerEmbedder

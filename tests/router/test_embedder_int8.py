@@ -9,7 +9,7 @@ import pytest
 from onnxruntime import InferenceSession
 
 from crma_adapters.errors import RouterError
-from crma_adapters.packaged import embedder_path
+from crma_adapters.models.packaged import embedder_path
 from crma_router.embedder import Embeddings, SentenceTransformerEmbedder, words_part
 from crma_router.embedder_graph import build_graph, quantise
 from crma_router.embedder_int8 import ENDS_TOKENS, TELLING_TOKENS, Int8Embedder

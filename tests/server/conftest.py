@@ -16,14 +16,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from crma_adapters.backbone import save_backbone
-from crma_adapters.base_model import DEFAULT_BASE_MODEL, BaseModel, resolve_base_model
-from crma_adapters.card import AdapterCard, CardData, CardLoss, CardTraining
-from crma_adapters.config import CrmaConfig
-from crma_adapters.crma import Crma
-from crma_adapters.lora_files import CONFIG_FILE, WEIGHTS_FILE
-from crma_adapters.release import AdapterEntry, Release
-from crma_adapters.store import Store
+from crma_adapters.crma.backbone import save_backbone
+from crma_adapters.crma.config import CrmaConfig
+from crma_adapters.crma.crma import Crma
+from crma_adapters.lora.lora_files import CONFIG_FILE, WEIGHTS_FILE
+from crma_adapters.models.base_model import DEFAULT_BASE_MODEL, BaseModel, resolve_base_model
+from crma_adapters.store.card import AdapterCard, CardData, CardLoss, CardTraining
+from crma_adapters.store.release import AdapterEntry, Release
+from crma_adapters.store.store import Store
 from crma_router.policy import RoutingDecision
 from crma_server.catalog import Target
 from crma_server.observation import Routed

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crma_adapters.base_model import BaseModel
 from crma_adapters.errors import IncompatibleError, IntegrityError, StoreError
-from crma_adapters.release import AdapterEntry, Canary, Part, Pointer, Release
+from crma_adapters.models.base_model import BaseModel
+from crma_adapters.store.release import AdapterEntry, Canary, Part, Pointer, Release
 from crma_server.bundles import Bundle, lora_id
 from crma_server.catalog import Catalog, Trial, adapter_entry
 from crma_server.plan import Origin, ServePlan

@@ -10,8 +10,8 @@ import pytest
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from crma_adapters.base_model import BaseModel
-from crma_adapters.store import Store
+from crma_adapters.models.base_model import BaseModel
+from crma_adapters.store.store import Store
 from crma_server.admin_api import admin_router
 from crma_server.contents import open_contents
 from crma_server.drain import Drain

@@ -1,6 +1,6 @@
 import pytest
 
-from crma_adapters.decoder import FAMILIES
+from crma_adapters.crma.decoder import FAMILIES
 from crma_adapters.errors import BaseModelError
 from crma_server.architectures import CRMA_ARCHITECTURES, CRMA_FAMILIES, crma_architecture
 

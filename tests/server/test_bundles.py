@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crma_adapters.cache import CACHE_VARIABLE
-from crma_adapters.release import Part
+from crma_adapters.models.cache import CACHE_VARIABLE
+from crma_adapters.store.release import Part
 from crma_server import bundles
 from crma_server.bundles import Source, bundle_digest, lora_id, make_bundle
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from crma_adapters.base_model import BaseModel
+from crma_adapters.models.base_model import BaseModel
 
 
 @pytest.fixture

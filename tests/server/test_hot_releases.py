@@ -16,9 +16,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from crma_adapters.base_model import BaseModel
-from crma_adapters.publication import Publication, publish_parts
-from crma_adapters.store import Store
+from crma_adapters.models.base_model import BaseModel
+from crma_adapters.store.publication import Publication, publish_parts
+from crma_adapters.store.store import Store
 
 from .conftest import publish_small_store, write_adapter
 

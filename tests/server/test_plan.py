@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from crma_adapters.base_model import BaseModel
-from crma_adapters.cache import CACHE_VARIABLE
 from crma_adapters.errors import ConfigError, IncompatibleError, IntegrityError, StoreError
+from crma_adapters.models.base_model import BaseModel
+from crma_adapters.models.cache import CACHE_VARIABLE
 from crma_server.contents import open_contents
 from crma_server.plan import largest_rank, make_plan
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from crma_adapters.base_model import BaseModel
-from crma_adapters.bundle import compose_bundle
-from crma_adapters.cache import CACHE_VARIABLE
 from crma_adapters.errors import IncompatibleError, IntegrityError, StoreError
-from crma_adapters.publication import Publication, publish_parts
-from crma_adapters.release import Release
-from crma_adapters.store import Store
+from crma_adapters.lora.bundle import compose_bundle
+from crma_adapters.models.base_model import BaseModel
+from crma_adapters.models.cache import CACHE_VARIABLE
+from crma_adapters.store.publication import Publication, publish_parts
+from crma_adapters.store.release import Release
+from crma_adapters.store.store import Store
 from crma_server import bundles
 from crma_server.contents import open_contents
 from crma_server.plan import ServePlan, make_plan

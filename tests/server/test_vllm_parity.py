@@ -19,11 +19,11 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from crma_adapters.attach import attach
-from crma_adapters.backbone import save_backbone
-from crma_adapters.base_model import resolve_base_model
-from crma_adapters.bundle import compose_bundle
-from crma_adapters.crma import Crma
+from crma_adapters.crma.attach import attach
+from crma_adapters.crma.backbone import save_backbone
+from crma_adapters.crma.crma import Crma
+from crma_adapters.lora.bundle import compose_bundle
+from crma_adapters.models.base_model import resolve_base_model
 from crma_server.architectures import crma_architecture
 from crma_server.vllm_cpu_compile import VARIABLE
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crma_adapters.cache import CACHE_VARIABLE
+from crma_adapters.models.cache import CACHE_VARIABLE
 from crma_server import lora_kernel_build, vllm_punica_native, vllm_punica_products
 from crma_server.lora_kernel_build import Kernel, native_kernel
 from crma_server.vllm_punica_native import BLOCK, block_rows

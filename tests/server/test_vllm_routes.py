@@ -14,7 +14,7 @@ import pytest
 from starlette.routing import Mount, Route
 from vllm.entrypoints.launchers.app import build_app
 
-from crma_adapters.base_model import BaseModel
+from crma_adapters.models.base_model import BaseModel
 from crma_server.access import Access, access_to
 from crma_server.key_ring import KeySource
 from crma_server.settings import Settings

@@ -4,7 +4,7 @@ import pytest
 import torch
 from vllm.platforms import current_platform
 
-from crma_adapters.base_model import resolve_base_model
+from crma_adapters.models.base_model import resolve_base_model
 from crma_server.vllm_serve import Needs, parse_flags
 
 pytestmark = pytest.mark.skipif(not current_platform.is_cpu(), reason="these defaults are for the CPU engine")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crma_adapters.durable import write_durably
+from crma_adapters.io.durable import write_durably
 from crma_server import watch
 from crma_server.watch import changes
 

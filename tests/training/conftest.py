@@ -10,9 +10,9 @@ import pytest
 import torch
 from threadpoolctl import threadpool_limits
 
-from crma_adapters.base_model import resolve_base_model
-from crma_adapters.card import CARD_FILE, AdapterCard, CardData, CardLoss, CardTraining
-from crma_adapters.release import Release
+from crma_adapters.models.base_model import resolve_base_model
+from crma_adapters.store.card import CARD_FILE, AdapterCard, CardData, CardLoss, CardTraining
+from crma_adapters.store.release import Release
 from crma_training.config import TrainConfig
 from crma_training.continual.method import Lesson, Method
 from crma_training.dataset import load_dataset

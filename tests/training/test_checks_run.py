@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crma_adapters.errors import DataError
-from crma_adapters.release import Release
+from crma_adapters.store.release import Release
 from crma_training.checks.run import refuse_leaks, run_checks
 
 WriteRows = Callable[..., Path]

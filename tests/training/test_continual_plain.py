@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from crma_adapters.crma import Crma
+from crma_adapters.crma.crma import Crma
 from crma_training.continual.plain import Frozen, FrozenMatched, Joint, Naive, matched_config
 from crma_training.saved_lora import SavedLora
 

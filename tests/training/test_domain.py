@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from crma_adapters.backbone import load_backbone
+from crma_adapters.crma.backbone import load_backbone
 from crma_adapters.errors import TrainingError
-from crma_adapters.release import Release
+from crma_adapters.store.release import Release
 from crma_training.fit import fit
 
 Train = Callable[..., Release]

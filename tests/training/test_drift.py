@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from crma_adapters.errors import DataError
-from crma_adapters.release import Release
+from crma_adapters.store.release import Release
 
 Train = Callable[..., Release]
 WriteRows = Callable[..., Path]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from crma_adapters.errors import ConfigError, TrainingError
-from crma_adapters.release import Release
+from crma_adapters.store.release import Release
 from crma_training.domain import train_domain
 from crma_training.sequence import Job, train_sequence
 

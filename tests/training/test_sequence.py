@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from crma_adapters.card import read_card
 from crma_adapters.errors import DataError
-from crma_adapters.release import Release
-from crma_adapters.store import Store
-from crma_adapters.verify import verify_release
+from crma_adapters.store.card import read_card
+from crma_adapters.store.release import Release
+from crma_adapters.store.store import Store
+from crma_adapters.store.verify import verify_release
 from crma_training.sequence import Job, train_sequence
 
 MakeJob = Callable[..., Job]

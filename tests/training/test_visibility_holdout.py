@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from crma_adapters.card import read_card
-from crma_adapters.release import Release
+from crma_adapters.store.card import read_card
+from crma_adapters.store.release import Release
 from crma_training.metrics import read_steps
 from crma_training.visibility.holdout import HoldoutReading, read_holdout, spread
 

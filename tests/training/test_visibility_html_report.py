@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crma_adapters.card import CARD_FILE
+from crma_adapters.store.card import CARD_FILE
 from crma_training.cli import main
 from crma_training.visibility.html_report import render, write_report
 from crma_training.visibility.read import read_run

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from crma_adapters.release import Release
+from crma_adapters.store.release import Release
 from crma_training.cli import main
 from crma_training.domain import train_domain
 from crma_training.metrics import LoggedStep, read_steps

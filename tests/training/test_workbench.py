@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import Gemma2Config, Gemma2ForCausalLM
 
-from crma_adapters.base_model import resolve_base_model
 from crma_adapters.errors import BaseModelError
+from crma_adapters.models.base_model import resolve_base_model
 from crma_training.config import TrainConfig
 from crma_training.dataset import load_dataset
 from crma_training.workbench import load_workbench

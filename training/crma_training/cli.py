@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from crma_adapters.command import run_command
+from crma_adapters.cli.command import run_command
 from crma_training.flags import add_options, config_from, names
 
 DESCRIPTION = """\

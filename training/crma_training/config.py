@@ -11,9 +11,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from crma_adapters.base_model import DEFAULT_BASE_MODEL
-from crma_adapters.config import MODES, Mode
+from crma_adapters.crma.config import MODES, Mode
 from crma_adapters.errors import ConfigError
+from crma_adapters.models.base_model import DEFAULT_BASE_MODEL
 
 
 def _option(default: Any, meaning: str, choices: tuple[str, ...] = ()) -> Any:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crma_adapters.errors import DataError
-from crma_adapters.names import check_domain_name
+from crma_adapters.store.names import check_domain_name
 from crma_training.rows import Row, read_questions, read_rows
 
 OUT_OF_DOMAIN = "out_of_domain"

@@ -7,13 +7,13 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from crma_adapters.attach import attach
-from crma_adapters.backbone import save_backbone
-from crma_adapters.card import CARD_FILE, AdapterCard, CardData, CardLoss, CardTraining
-from crma_adapters.crma import Crma
+from crma_adapters.crma.attach import attach
+from crma_adapters.crma.backbone import save_backbone
+from crma_adapters.crma.crma import Crma
 from crma_adapters.errors import TrainingError
-from crma_adapters.parts import BACKBONE as BACKBONE_PART
-from crma_adapters.parts import describe_part
+from crma_adapters.store.card import CARD_FILE, AdapterCard, CardData, CardLoss, CardTraining
+from crma_adapters.store.parts import BACKBONE as BACKBONE_PART
+from crma_adapters.store.parts import describe_part
 from crma_training.fit import fit, own_batches, parameter_groups, steps_for
 from crma_training.lora import DomainLora
 from crma_training.metrics import MetricsLog

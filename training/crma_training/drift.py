@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crma_adapters.attach import attach
-from crma_adapters.card import AdapterCard
-from crma_adapters.crma import Crma
+from crma_adapters.crma.attach import attach
+from crma_adapters.crma.crma import Crma
 from crma_adapters.errors import DataError
+from crma_adapters.store.card import AdapterCard
 from crma_training.lora import DomainLora
 from crma_training.tokens import Example
 from crma_training.workbench import Task, Workbench

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from crma_adapters.attach import Attachment
-from crma_adapters.crma import Crma
+from crma_adapters.crma.attach import Attachment
+from crma_adapters.crma.crma import Crma
 from crma_adapters.errors import TrainingError
 from crma_training.config import TrainConfig
 from crma_training.lora import DomainLora

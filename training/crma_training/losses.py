@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from crma_adapters.decoder import is_checkpointed
+from crma_adapters.crma.decoder import is_checkpointed
 from crma_training.tokens import Batch, Example, collate
 
 

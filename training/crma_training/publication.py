@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from crma_adapters.base_model import BaseModel
-from crma_adapters.canary import carried_over
 from crma_adapters.errors import TrainingError
-from crma_adapters.release import AdapterEntry, Release
-from crma_adapters.store import Store
+from crma_adapters.models.base_model import BaseModel
+from crma_adapters.store.canary import carried_over
+from crma_adapters.store.release import AdapterEntry, Release
+from crma_adapters.store.store import Store
 from crma_training.drift import TrainedAdapter
 from crma_training.start import Start, live_release
 

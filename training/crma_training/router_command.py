@@ -8,11 +8,11 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from crma_adapters.command import run_command
+from crma_adapters.cli.command import run_command
 from crma_adapters.errors import ConfigError
-from crma_adapters.publication import Publication, publish_parts
-from crma_adapters.release import Release
-from crma_adapters.store import Store
+from crma_adapters.store.publication import Publication, publish_parts
+from crma_adapters.store.release import Release
+from crma_adapters.store.store import Store
 from crma_training.dataset import load_dataset
 from crma_training.routing import fit_release_router
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from crma_adapters.durable import sync_folder, write_durably
 from crma_adapters.errors import ConfigError, TrainingError
+from crma_adapters.io.durable import sync_folder, write_durably
 
 IDENTITY = "run.json"
 SEAL = "seal.json"

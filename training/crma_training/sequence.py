@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crma_adapters.backbone import load_backbone
-from crma_adapters.base_model import BaseModel, resolve_base_model
-from crma_adapters.card import AdapterCard, read_card
-from crma_adapters.crma import Crma
+from crma_adapters.crma.backbone import load_backbone
+from crma_adapters.crma.crma import Crma
 from crma_adapters.errors import ConfigError
-from crma_adapters.release import Release
-from crma_adapters.store import Store
+from crma_adapters.models.base_model import BaseModel, resolve_base_model
+from crma_adapters.store.card import AdapterCard, read_card
+from crma_adapters.store.release import Release
+from crma_adapters.store.store import Store
 from crma_training.checks.run import refuse_leaks
 from crma_training.config import TrainConfig, digest
 from crma_training.dataset import Dataset, DomainData, domain_names, load_dataset, load_domain

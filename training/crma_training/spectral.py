@@ -6,7 +6,7 @@ Owns: reading these off a CRMA in use. Knows nothing of training.
 
 from dataclasses import dataclass
 
-from crma_adapters.attach import Attachment
+from crma_adapters.crma.attach import Attachment
 
 
 @dataclass(frozen=True)

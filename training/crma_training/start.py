@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from crma_adapters.base_model import BaseModel
 from crma_adapters.errors import ConfigError, IncompatibleError
-from crma_adapters.release import Release
-from crma_adapters.store import Store
+from crma_adapters.models.base_model import BaseModel
+from crma_adapters.store.release import Release
+from crma_adapters.store.store import Store
 from crma_training.config import TrainConfig
 
 

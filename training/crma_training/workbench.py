@@ -13,8 +13,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from crma_adapters.base_model import BaseModel
 from crma_adapters.errors import BaseModelError
+from crma_adapters.models.base_model import BaseModel
 from crma_training.config import TrainConfig
 from crma_training.dataset import DomainData
 from crma_training.losses import mean_answer_loss

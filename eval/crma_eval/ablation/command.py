@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 from tqdm import tqdm
 
-from crma_adapters.base_model import DEFAULT_BASE_MODEL
 from crma_adapters.errors import ConfigError
+from crma_adapters.models.base_model import DEFAULT_BASE_MODEL
 from crma_eval.ablation.arms import OFF, ON
 from crma_eval.ablation.measure import Settings, measure
 from crma_eval.ablation.questions import draw

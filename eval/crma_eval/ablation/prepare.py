@@ -15,12 +15,12 @@ from pathlib import Path
 
 import torch
 
-from crma_adapters.base_model import resolve_base_model
-from crma_adapters.durable import copy_folder_durably, move_folder_durably
 from crma_adapters.errors import ConfigError
-from crma_adapters.lora_files import CONFIG_FILE, WEIGHTS_FILE
-from crma_adapters.names import check_domain_name
-from crma_adapters.store import Store
+from crma_adapters.io.durable import copy_folder_durably, move_folder_durably
+from crma_adapters.lora.lora_files import CONFIG_FILE, WEIGHTS_FILE
+from crma_adapters.models.base_model import resolve_base_model
+from crma_adapters.store.names import check_domain_name
+from crma_adapters.store.store import Store
 from crma_eval.ablation.arms import PLAIN
 from crma_training.config import TrainConfig
 from crma_training.continual.method import Lesson

@@ -14,10 +14,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from crma_adapters.card import CARD_FILE, AdapterCard, CardLoss
 from crma_adapters.errors import ConfigError
-from crma_adapters.release import AdapterEntry, Part
-from crma_adapters.store import Store
+from crma_adapters.store.card import CARD_FILE, AdapterCard, CardLoss
+from crma_adapters.store.release import AdapterEntry, Part
+from crma_adapters.store.store import Store
 from crma_eval.ablation.arms import PLAIN
 from crma_eval.ablation.prepare import drop_in
 from crma_eval.forgetting.protocol import Cell, Experiment

@@ -89,8 +89,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _subject(args: argparse.Namespace) -> "Subject":
-    from crma_adapters.base_model import resolve_base_model
-    from crma_adapters.store import Store
+    from crma_adapters.models.base_model import resolve_base_model
+    from crma_adapters.store.store import Store
     from crma_eval.bench.systems import Subject
 
     store = Store(args.adapters)

@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from crma_adapters.bundle import compose_bundle
-from crma_adapters.ledger import POINTER_FILE
-from crma_adapters.lora_files import CONFIG_FILE, WEIGHTS_FILE
-from crma_adapters.store import Store
+from crma_adapters.lora.bundle import compose_bundle
+from crma_adapters.lora.lora_files import CONFIG_FILE, WEIGHTS_FILE
+from crma_adapters.store.ledger import POINTER_FILE
+from crma_adapters.store.store import Store
 
 
 def live_bundle(store: Store, domain: str, out: Path) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from crma_adapters.base_model import BaseModel
+from crma_adapters.models.base_model import BaseModel
 from crma_eval.live_server import COMMAND, ServerProcess, free_port, launch, start_server
 from crma_eval.processes import tree_of, usage
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from crma_adapters.base_model import BaseModel
 from crma_adapters.errors import ConfigError
+from crma_adapters.models.base_model import BaseModel
 from crma_eval.bench.client import Timings
 from crma_eval.bench.residency import Residency
 from crma_eval.bench.servers import Commands, Server, Spec, serving

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crma_adapters.backbone import read_backbone_card
-from crma_adapters.base_model import BaseModel
+from crma_adapters.crma.backbone import read_backbone_card
 from crma_adapters.errors import ConfigError
-from crma_adapters.lora_files import read_config
-from crma_adapters.store import Store
+from crma_adapters.lora.lora_files import read_config
+from crma_adapters.models.base_model import BaseModel
+from crma_adapters.store.store import Store
 from crma_eval.bench.many_adapters import add_copies, copy_live, live_bundle, live_lora
 from crma_eval.bench.plan import RESIDENT, SLOTS
 from crma_eval.bench.servers import COMPILE, Spec

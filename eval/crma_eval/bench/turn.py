@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from crma_adapters.durable import write_durably
+from crma_adapters.io.durable import write_durably
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crma_adapters.errors import ConfigError
-from crma_adapters.store import Store
+from crma_adapters.store.store import Store
 from crma_eval.conversations.figures import Figures, figures
 from crma_eval.conversations.replay import CLIENTS, RememberingRouter, replay
 from crma_eval.conversations.scripts import SCRIPTS, read_scripts

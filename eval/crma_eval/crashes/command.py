@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from crma_adapters.base_model import DEFAULT_BASE_MODEL, resolve_base_model
 from crma_adapters.errors import ConfigError
+from crma_adapters.models.base_model import DEFAULT_BASE_MODEL, resolve_base_model
 
 if TYPE_CHECKING:
     from crma_eval.crashes.session import Record

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from crma_adapters.store import Store
+from crma_adapters.store.store import Store
 from crma_eval.crashes.moments import BEFORE_READY, Lengths, Moment
 from crma_eval.crashes.publisher import Publisher
 from crma_eval.crashes.served import Served, becomes, look

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from crma_adapters.base_model import BaseModel
-from crma_adapters.publication import Publication, publish_parts
-from crma_adapters.store import Store
+from crma_adapters.models.base_model import BaseModel
+from crma_adapters.store.publication import Publication, publish_parts
+from crma_adapters.store.store import Store
 from crma_eval.echo import Voice, write_echo
 
 

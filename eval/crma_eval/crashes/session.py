@@ -10,11 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crma_adapters.base_model import BaseModel
-from crma_adapters.cache import CACHE_VARIABLE, cache_dir
 from crma_adapters.errors import ConfigError, CrmaError
-from crma_adapters.store import Store
-from crma_adapters.verify import verify_release
+from crma_adapters.models.base_model import BaseModel
+from crma_adapters.models.cache import CACHE_VARIABLE, cache_dir
+from crma_adapters.store.store import Store
+from crma_adapters.store.verify import verify_release
 from crma_eval.crashes.life import Life, Living
 from crma_eval.crashes.moments import Lengths, draw_moments
 from crma_eval.crashes.publisher import Publisher, Said

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crma_adapters.attach import attach
-from crma_adapters.backbone import load_backbone
-from crma_adapters.durable import write_durably
+from crma_adapters.crma.attach import attach
+from crma_adapters.crma.backbone import load_backbone
+from crma_adapters.io.durable import write_durably
 from crma_eval.forgetting.scores import DomainScores, RowScore
 from crma_eval.forgetting.setup import Exam
 from crma_training.continual.method import Serving

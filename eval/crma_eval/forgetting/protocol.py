@@ -15,8 +15,8 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from crma_adapters.base_model import resolve_base_model
 from crma_adapters.errors import ConfigError, TrainingError
+from crma_adapters.models.base_model import resolve_base_model
 from crma_eval.forgetting.measure import Measurer
 from crma_eval.forgetting.scores import DomainScores, MethodRun
 from crma_eval.forgetting.setup import BESIDE, Exam, Protocol, exam

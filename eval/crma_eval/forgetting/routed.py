@@ -9,7 +9,7 @@ Owns: the routed measurements of a run and their figures. Knows nothing of how t
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from crma_adapters.durable import move_folder_durably, temporary_path
+from crma_adapters.io.durable import move_folder_durably, temporary_path
 from crma_eval.forgetting.protocol import Cell, Experiment
 from crma_eval.forgetting.spread import spread
 from crma_eval.forgetting.table import cell

@@ -17,9 +17,9 @@ from typing import Literal
 
 import torch
 
-from crma_adapters.attach import Attachment, attach
-from crma_adapters.base_model import resolve_base_model
-from crma_adapters.crma import Crma
+from crma_adapters.crma.attach import Attachment, attach
+from crma_adapters.crma.crma import Crma
+from crma_adapters.models.base_model import resolve_base_model
 from crma_training.config import TrainConfig
 from crma_training.dataset import load_dataset
 from crma_training.domain import domain_seed

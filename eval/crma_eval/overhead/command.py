@@ -39,7 +39,7 @@ def add_command(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train in turns, print, write; status 1 if CRMA is slower than the goal allows."""
-    from crma_adapters.base_model import resolve_base_model
+    from crma_adapters.models.base_model import resolve_base_model
     from crma_eval.overhead.arm import Work
     from crma_eval.overhead.race import race
     from crma_eval.overhead.summary import GOAL, overhead, overhead_report

@@ -10,13 +10,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from crma_adapters.base_model import resolve_base_model
-from crma_adapters.cache import cache_dir
-from crma_adapters.card import read_card
 from crma_adapters.errors import ConfigError
-from crma_adapters.release import Release
-from crma_adapters.store import Store
-from crma_adapters.verify import verify_release
+from crma_adapters.models.base_model import resolve_base_model
+from crma_adapters.models.cache import cache_dir
+from crma_adapters.store.card import read_card
+from crma_adapters.store.release import Release
+from crma_adapters.store.store import Store
+from crma_adapters.store.verify import verify_release
 from crma_eval.routed.matrix import RoutedDomain, Servers, routed_matrix
 from crma_training.config import TrainConfig
 from crma_training.continual.method import Serving

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crma_adapters.card import AdapterCard
+from crma_adapters.store.card import AdapterCard
 from crma_eval.forgetting.scores import DomainScores
 from crma_eval.routed.matrix import RoutedDomain
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from crma_adapters.release import Release
+from crma_adapters.store.release import Release
 from crma_eval.report import Report, Section
 from crma_eval.routed.matrix import RoutedDomain
 from crma_eval.routed.regret import Drift, Regret, confusion, overall, regret

@@ -16,7 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from crma_adapters.errors import ConfigError
-from crma_adapters.store import Store
+from crma_adapters.store.store import Store
 from crma_eval.live_server import live_server
 from crma_eval.router_latency.table import cells, measure_sets, measure_table
 from crma_eval.router_latency.under_load import STEPS, compare

@@ -7,9 +7,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from crma_adapters.cache import cache_dir
 from crma_adapters.errors import ConfigError
-from crma_adapters.store import Store
+from crma_adapters.models.cache import cache_dir
+from crma_adapters.store.store import Store
 
 DESCRIPTION = """\
 Routes held-out questions of every domain, as written, mistyped, cut short, in conversations and misleadingly

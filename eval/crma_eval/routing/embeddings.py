@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crma_adapters.cache import cache_dir
+from crma_adapters.models.cache import cache_dir
 from crma_router.embedder import Embedder, Embeddings, encode_words
 from crma_router.embedder_names import open_embedder
 

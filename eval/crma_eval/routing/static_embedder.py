@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from tokenizers import Tokenizer
 
-from crma_adapters.packaged import embedder_path
+from crma_adapters.models.packaged import embedder_path
 from crma_router.embedder import Embedder, Embeddings
 
 DIMENSIONS = 256

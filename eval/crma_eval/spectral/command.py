@@ -7,12 +7,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from crma_adapters.backbone import load_backbone
-from crma_adapters.config import CrmaConfig
-from crma_adapters.crma import Crma
+from crma_adapters.crma.backbone import load_backbone
+from crma_adapters.crma.config import CrmaConfig
+from crma_adapters.crma.crma import Crma
 from crma_adapters.errors import ConfigError
-from crma_adapters.store import Store
-from crma_adapters.verify import verify_release
+from crma_adapters.store.store import Store
+from crma_adapters.store.verify import verify_release
 from crma_eval.spectral.recompute import backbone_spectrum, untrained_errors
 from crma_eval.spectral.trajectory import Trajectory, read_trajectories
 

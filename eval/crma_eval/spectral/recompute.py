@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from crma_adapters.crma import Crma
-from crma_adapters.sinkhorn import cap_logits, solve_sinkhorn
+from crma_adapters.crma.crma import Crma
+from crma_adapters.crma.sinkhorn import cap_logits, solve_sinkhorn
 
 FLOAT32_RESOLUTION = 2.0**-23
 """The distance from 1 to the next float32, about 1.2e-7."""

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from crma_adapters.durable import write_durably
+from crma_adapters.io.durable import write_durably
 from crma_eval.forgetting.protocol import Cell, Experiment
 from crma_eval.forgetting.scores import MethodRun
 from crma_eval.forgetting.setup import Protocol, Sizes

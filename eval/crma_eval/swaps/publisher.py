@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 
 import httpx
 
-from crma_adapters.base_model import BaseModel
-from crma_adapters.publication import Publication, publish_parts
-from crma_adapters.store import Store
+from crma_adapters.models.base_model import BaseModel
+from crma_adapters.store.publication import Publication, publish_parts
+from crma_adapters.store.store import Store
 from crma_eval.echo import Voice, write_echo
 from crma_eval.swaps.streams import DOMAIN, PROMPTS
 from crma_eval.swaps.timeline import Published, Timeline

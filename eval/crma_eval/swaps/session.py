@@ -12,9 +12,9 @@ from pathlib import Path
 
 import httpx
 
-from crma_adapters.base_model import BaseModel
-from crma_adapters.release import AdapterEntry
-from crma_adapters.store import Store
+from crma_adapters.models.base_model import BaseModel
+from crma_adapters.store.release import AdapterEntry
+from crma_adapters.store.store import Store
 from crma_eval.echo import Voice, write_echo
 from crma_eval.live_server import COMMAND, live_server
 from crma_eval.processes import Footprint, footprint, session_of

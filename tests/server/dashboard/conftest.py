@@ -22,8 +22,8 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 from prometheus_client import CollectorRegistry, generate_latest
 from websockets.sync.client import ClientConnection, connect
 
-from crma_adapters.card import CARD_FILE, AdapterCard, CardData, CardLoss, CardTraining
-from crma_adapters.release import AdapterEntry, Canary, Part, Release
+from crma_adapters.store.card import CARD_FILE, AdapterCard, CardData, CardLoss, CardTraining
+from crma_adapters.store.release import AdapterEntry, Canary, Part, Release
 from crma_router.policy import Evidence, Policy, RoutingDecision, decide
 from crma_server import decisions_api
 from crma_server.admin_documents import adapters_document, status_document

@@ -7,7 +7,7 @@ import argparse
 import json
 from pathlib import Path
 
-from crma_adapters.command import run_command
+from crma_adapters.cli.command import run_command
 from crma_adapters.errors import ConfigError, CrmaError
 from crma_training.checks.lengths import TokenCounter, load_token_counter
 from crma_training.checks.run import Report, run_checks

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from crma_adapters.base_model import resolve_base_model
 from crma_adapters.errors import BaseModelError, DataError
+from crma_adapters.models.base_model import resolve_base_model
 from crma_training.checks.finding import Finding
 from crma_training.checks.record import Record
 

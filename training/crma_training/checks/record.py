@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from crma_adapters.errors import CrmaError, DataError
-from crma_adapters.names import check_domain_name
+from crma_adapters.store.names import check_domain_name
 from crma_training.checks.finding import Finding
 from crma_training.dataset import OUT_OF_DOMAIN, domain_names, split_rows
 from crma_training.rows import Row, decode_line, parse_object, question_of, row_of

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from crma_adapters.attach import attach
-from crma_adapters.backbone import load_backbone, save_backbone
-from crma_adapters.config import Mode
-from crma_adapters.crma import Crma
+from crma_adapters.crma.attach import attach
+from crma_adapters.crma.backbone import load_backbone, save_backbone
+from crma_adapters.crma.config import Mode
+from crma_adapters.crma.crma import Crma
 from crma_training.continual.lora_training import fresh_lora
 from crma_training.continual.method import Lesson, Serving
 from crma_training.domain import ADAPTER, BACKBONE

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crma_adapters.crma import Crma
+from crma_adapters.crma.crma import Crma
 from crma_training.config import TrainConfig
 from crma_training.continual.lora_training import continued_lora, fresh_lora, train_lora
 from crma_training.continual.method import Lesson, Serving

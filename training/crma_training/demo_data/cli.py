@@ -7,8 +7,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from crma_adapters.cache import cache_dir
 from crma_adapters.errors import CrmaError
+from crma_adapters.models.cache import cache_dir
 from crma_training.demo_data.build import build
 from crma_training.demo_data.fetch import fetch
 from crma_training.demo_data.packages import PACKAGES

@@ -15,7 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from crma_adapters.errors import DataError
-from crma_adapters.pypi_files import sha256_file
+from crma_adapters.models.pypi_files import sha256_file
 from crma_training.demo_data.packages import Package
 
 FETCH_TIMEOUT_S = 1800

@@ -6,7 +6,7 @@ Owns: the command line. Knows nothing of what a report holds.
 import argparse
 from pathlib import Path
 
-from crma_adapters.command import run_command
+from crma_adapters.cli.command import run_command
 
 
 def main(argv: list[str]) -> int:

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from crma_adapters.attach import Attachment
-from crma_adapters.crma import Crma
+from crma_adapters.crma.attach import Attachment
+from crma_adapters.crma.crma import Crma
 from crma_training.drift import TrainedAdapter, loss_under
 from crma_training.json_lines import read_lines
 from crma_training.metrics import MetricsLog

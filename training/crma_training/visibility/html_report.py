@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from crma_adapters.durable import write_durably
+from crma_adapters.io.durable import write_durably
 from crma_training.config import TrainConfig
 from crma_training.visibility.figure import Figure
 from crma_training.visibility.holdout_figure import holdout_figure

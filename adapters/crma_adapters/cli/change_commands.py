@@ -1,0 +1,80 @@
+"""What each command of `crma-adapters` that changes the store does and prints.
+
+Owns: the output. Parsing the command line is `cli`'s; the work is in the modules it imports.
+"""
+
+import argparse
+from typing import TypeVar
+
+from crma_adapters.cli.listing_text import size_text, summary_text
+from crma_adapters.errors import ConfigError
+from crma_adapters.store.canary import canary_of, entry_of
+from crma_adapters.store.collection import collect
+from crma_adapters.store.publication import Publication, publish_parts
+from crma_adapters.store.store import Store
+
+T = TypeVar("T")
+
+
+def publish_command(store: Store, arguments: argparse.Namespace) -> int:
+    new = Publication(
+        adapters=_by_name("--adapter", arguments.adapter),
+        backbone=arguments.backbone,
+        router=arguments.router,
+        drift=_by_name("--drift", arguments.drift),
+        note=arguments.note,
+    )
+    print(f"live: {summary_text(publish_parts(store, new))}")
+    return 0
+
+
+def rollback_command(store: Store, arguments: argparse.Namespace) -> int:
+    with store.publishing():
+        number = arguments.number or store.pointer().release - 1
+        if number < 1:
+            raise ConfigError("release 1 is live: there is none before it to go back to")
+        print(f"live: {summary_text(store.rollback(number))}")
+    return 0
+
+
+def canary_command(store: Store, arguments: argparse.Namespace) -> int:
+    wanted = arguments.wanted
+    with store.publishing():
+        live = store.live()
+        entry_of(live, wanted.name)  # before anything is added for a domain that is not there
+        if wanted.folder is not None:
+            version = store.add_adapter(wanted.name, wanted.folder).version
+        else:
+            version = wanted.version or canary_of(live, wanted.name).part.version
+        release = store.set_canary(wanted.name, version, weight=arguments.weight, drift=arguments.drift)
+        print(f"live: {summary_text(release)}")
+    return 0
+
+
+def promote_command(store: Store, arguments: argparse.Namespace) -> int:
+    print(f"live: {summary_text(store.promote(arguments.name))}")
+    return 0
+
+
+def drop_command(store: Store, arguments: argparse.Namespace) -> int:
+    print(f"live: {summary_text(store.drop_canary(arguments.name))}")
+    return 0
+
+
+def gc_command(store: Store, arguments: argparse.Namespace) -> int:
+    done = collect(store, keep=arguments.keep, dry_run=arguments.dry_run)
+    for folder, size_bytes in done.removed.items():
+        print(f"{'would remove' if arguments.dry_run else 'removed'}  {folder}  {size_text(size_bytes)}")
+    kept = f"release {done.kept[0]}" if len(done.kept) == 1 else f"releases {done.kept[0]} to {done.kept[-1]}"
+    total = size_text(sum(done.removed.values()))
+    print(f"{'would free' if arguments.dry_run else 'freed'} {total}; every part of {kept} is kept")
+    return 0
+
+
+def _by_name(flag: str, pairs: list[tuple[str, T]]) -> dict[str, T]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ConfigError(
+            f"{flag}: a name stands twice in {', '.join(name for name, _ in pairs)}; give each once"
+        )
+    return found

@@ -1,0 +1,1 @@
+"""Durable writes, strict JSON documents, checked files and folders. Imports only errors."""

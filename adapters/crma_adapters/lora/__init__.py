@@ -1,0 +1,1 @@
+"""LoRA folders: which are plain, and the bundle the engine loads."""

@@ -1,0 +1,121 @@
+"""A PEFT LoRA as files: its configuration and its tensor pairs, checked against each other and the engine.
+
+Owns: what a servable LoRA is. Knows nothing of releases and bundles.
+"""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field
+
+from crma_adapters.errors import IncompatibleError, IntegrityError
+from crma_adapters.io.document import LENIENT, Finite, Positive, parse_document
+from crma_adapters.io.regular_files import read_document
+from crma_adapters.io.tensor_file import TensorInfo, check_finite
+
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+
+# The two spellings PEFT saves and vLLM loads (vllm/lora/utils.py, parse_fine_tuned_lora_name).
+_TENSOR_NAME = re.compile(r"(?P<module>.+)\.(?:lora_(?P<side>[AB])\.weight|lora_embedding_(?P<side2>[AB]))")
+
+# PEFT and vLLM match these regular expressions against module names that come from the same hand, so one
+# must not be able to take for ever: no quantified group, at most two quantifiers.
+_QUANTIFIER = re.compile(r"[*+?{]")
+_MAX_QUANTIFIERS = 2
+_MAX_PATTERN = 256
+
+
+def _pattern(key: str) -> str:
+    try:
+        re.compile(key)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"no regular expression ({error})") from None
+    quantifiers = len(_QUANTIFIER.findall(key))
+    if len(key) > _MAX_PATTERN or quantifiers > _MAX_QUANTIFIERS or re.search(r"\)[*+?{]", key):
+        raise ValueError("too costly to match; expected a module's name or a simple pattern of names")
+    return key
+
+
+Pattern = Annotated[str, AfterValidator(_pattern)]
+PositiveNumber = Annotated[Finite, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """What is read of `adapter_config.json`, in PEFT's words; what else it says is PEFT's business."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = LENIENT
+
+    peft_type: Literal["LORA"]
+    r: Positive
+    lora_alpha: PositiveNumber
+    target_modules: tuple[str, ...] | str
+    rank_pattern: dict[Pattern, Positive] = field(default_factory=dict)
+    alpha_pattern: dict[Pattern, PositiveNumber] | None = None
+
+    @property
+    def ranks(self) -> frozenset[int]:
+        """Every rank a module of this LoRA may have."""
+        return frozenset({self.r, *self.rank_pattern.values()})
+
+
+def read_config(folder: Path) -> LoraConfig:
+    """The configuration of the PEFT LoRA in `folder`. Raises `StoreError` or `IntegrityError`."""
+    path = folder / CONFIG_FILE
+    return parse_document(LoraConfig, read_document(path), str(path))
+
+
+def check_lora(folder: Path, *, max_rank: int | None = None) -> LoraConfig:
+    """Check the two files of a PEFT LoRA in `folder` and return its configuration.
+
+    Raises `IntegrityError` for a malformed configuration, unpaired or inconsistent tensors, NaN and Inf, and
+    `IncompatibleError` for a rank over `max_rank`.
+    """
+    config, weights_path = read_config(folder), folder / WEIGHTS_FILE
+    pairs = _pairs(check_finite(weights_path), weights_path)
+    if not pairs:
+        raise IntegrityError(
+            f"{weights_path}: holds no tensors; expected *.lora_A.weight and *.lora_B.weight"
+        )
+    for module, sides in pairs.items():
+        rank = _rank(module, sides, weights_path)
+        if rank not in config.ranks:
+            raise IntegrityError(
+                f"{weights_path}: {module} has rank {rank}, {CONFIG_FILE} says {sorted(config.ranks)}; "
+                "take both files from the same training"
+            )
+        if max_rank is not None and rank > max_rank:
+            raise IncompatibleError(
+                f"{folder}: {module} has rank {rank}, the engine takes at most {max_rank}; "
+                f"serve with --max-lora-rank {rank}, or train with a lower rank"
+            )
+    return config
+
+
+def _pairs(infos: dict[str, TensorInfo], path: Path) -> dict[str, dict[str, TensorInfo]]:
+    pairs: dict[str, dict[str, TensorInfo]] = {}
+    for name, info in infos.items():
+        match = _TENSOR_NAME.fullmatch(name)
+        if match is None:
+            raise IntegrityError(
+                f"{path}: tensor {name} is no LoRA tensor; save the LoRA alone, without DoRA or bias"
+            )
+        pairs.setdefault(match["module"], {})[match["side"] or match["side2"]] = info
+    return pairs
+
+
+def _rank(module: str, sides: dict[str, TensorInfo], path: Path) -> int:
+    """The rank of one pair: A is (rank, in), B is (out, rank)."""
+    if set(sides) != {"A", "B"}:
+        raise IntegrityError(f"{path}: {module} has lora_{'/'.join(sorted(sides))} alone; expected A and B")
+    a, b = sides["A"], sides["B"]
+    if len(a.shape) != 2 or len(b.shape) != 2 or a.shape[0] != b.shape[1] or 0 in a.shape + b.shape:
+        raise IntegrityError(
+            f"{path}: {module} has A {list(a.shape)}, B {list(b.shape)}; expected (rank, in) and (out, rank)"
+        )
+    if not {a.dtype, b.dtype} <= {"F64", "F32", "F16", "BF16"}:
+        raise IntegrityError(f"{path}: {module} has dtypes {a.dtype} and {b.dtype}; expected floating point")
+    return a.shape[0]

@@ -1,0 +1,1 @@
+"""The store: parts, releases, canaries, publishing, verifying. Data flows parts -> release -> store."""
