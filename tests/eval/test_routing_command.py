@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from crma_eval.cli import main
-from crma_eval.routing import embeddings, static_embedder
+from crma_eval.routing import embeddings
 from crma_eval.routing.sets import load_sets, other_languages
-from crma_eval.routing.static_embedder import StaticEmbedder
 from crma_router.embedder import Embeddings
 from crma_router.router import RouterData, fit_router
 
@@ -113,28 +112,3 @@ def test_a_domain_that_the_router_does_not_know_is_refused(
     write(data / "chess.jsonl", [{"question": f"is move {n} sound", "answer": "no"} for n in range(20)])
     assert main(["routing", "--data", str(data), "--router", str(router)]) == 2
     assert "has questions of chess, the router knows legal, medical" in capsys.readouterr().err
-
-
-def test_designs_are_compared_and_one_is_kept(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(static_embedder, "_tokenizer", lambda: None)
-    monkeypatch.setattr(static_embedder, "_pieces", lambda _tokenizer, text: text.lower().split())
-    monkeypatch.setattr("crma_eval.routing.compare.DEFAULT_EMBEDDER", "words")
-    # So few words make every question a near-duplicate of another.
-    monkeypatch.setattr("crma_eval.routing.compare.clusters", lambda texts: list(range(len(texts))))
-    assert main(["routing", "--data", str(data), "--compare", "--report", str(tmp_path / "report")]) == 0
-    figures = json.loads((tmp_path / "report/routing-designs.json").read_text())["figures"]
-    assert len({one["design"] for one in figures["designs"]}) >= 6
-    assert {one["embedding"] for one in figures["designs"]} == {"words", "static, from words"}
-    assert figures["kept"]["design"] in {one["design"] for one in figures["designs"]}
-    assert len(figures["history"]) == 3 and len(figures["outside_readings"]) == 7
-
-
-def test_a_static_embedding_is_the_unit_mean_of_its_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(static_embedder, "_tokenizer", lambda: None)
-    monkeypatch.setattr(static_embedder, "_pieces", lambda _tokenizer, text: text.split())
-    one = StaticEmbedder("s", {"a": np.array([1.0, 0.0]), "b": np.array([0.0, 1.0])})
-    np.testing.assert_allclose(
-        one.encode(["a b", "b", "c"]), np.array([[2**-0.5] * 2, [0.0, 1.0], [0.0, 0.0]]), rtol=1e-6
-    )

@@ -1,1 +1,1 @@
-"""How well a router routes: the sets it is judged on, the figures, and the designs it was chosen from."""
+"""How well a router routes: the sets it is judged on, and the figures."""

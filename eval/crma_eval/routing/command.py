@@ -1,20 +1,16 @@
-"""`crma-eval routing`: how well a release's router routes, and what other designs would do.
-
-Owns: the command line and the order of things. Knows nothing of how a figure is made.
-"""
+"""`crma-eval routing`: how well a release's router routes, and whether it knows what is not its own."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
 from crma_adapters.errors import ConfigError
-from crma_adapters.models.cache import cache_dir
 from crma_adapters.store.store import Store
 
 DESCRIPTION = """\
 Routes held-out questions of every domain, as written, mistyped, cut short, in conversations and misleadingly
 introduced, and questions of none: of neighbouring fields, of others, in other languages. Status 1 if a goal
-is missed. With --compare, fits eight designs on the same rows and says which one the stated rule keeps.
+is missed.
 """
 
 
@@ -31,17 +27,12 @@ def add_command(commands: Any) -> None:
         "--adapters", type=Path, metavar="STORE", help="store whose live release's router is judged"
     )
     router.add_argument("--router", type=Path, metavar="DIR", help="folder of a router by itself")
-    router.add_argument("--compare", action="store_true", help="compare designs instead")
     parser.add_argument("--report", type=Path, help="folder to write the report into")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Route, measure, print, write."""
-    return _compare(args) if args.compare else _judge(args)
-
-
-def _judge(args: argparse.Namespace) -> int:
     from crma_eval.routing.embeddings import kept
     from crma_eval.routing.judged import judge
     from crma_eval.routing.sets import load_sets
@@ -66,17 +57,6 @@ def _judge(args: argparse.Namespace) -> int:
     if args.report is not None:
         report.write(args.report)
     return 0 if report.figures["goals_met"] else 1
-
-
-def _compare(args: argparse.Namespace) -> int:
-    from crma_eval.routing.compare import compare
-    from crma_eval.routing.compare_summary import designs_report
-
-    report = designs_report(compare(args.data, cache_dir("embeddings")))
-    print(report.markdown())
-    if args.report is not None:
-        report.write(args.report)
-    return 0
 
 
 def _live_router(adapters: Path) -> Path:
