@@ -20,7 +20,7 @@ from crma_adapters.store.store import Store
 from crma_adapters.store.verify import verify_release
 from crma_eval.report import Report
 from crma_training.config import TrainConfig
-from crma_training.dataset import DomainData, load_dataset
+from crma_training.data.dataset import DomainData, load_dataset
 from crma_training.lora import DomainLora
 from crma_training.workbench import Workbench, load_workbench
 

@@ -8,7 +8,7 @@ from crma_adapters.errors import TrainingError
 from crma_eval.overhead.arm import Work, paced
 from crma_eval.overhead.race import Runner
 from crma_training.config import TrainConfig
-from crma_training.tokens import Example
+from crma_training.data.tokens import Example
 
 
 def test_an_arms_error_is_told(base_model: Path, data_folder: Path) -> None:

@@ -12,7 +12,7 @@ from crma_eval.forgetting.setup import Exam
 from crma_eval.routed.matrix import Asked, Servers, routed_matrix
 from crma_router.policy import RoutingDecision
 from crma_training.continual.method import Serving
-from crma_training.tokens import Example
+from crma_training.data.tokens import Example
 
 BACKBONE = Path("backbone")
 SERVERS = Servers(

@@ -8,8 +8,8 @@ from crma_eval.subdomains.protocol import Retention, retention, write_dataset
 from crma_eval.subdomains.split import Fact, Size, SubDomain
 from crma_eval.subdomains.summary import subdomains_report
 from crma_training.config import TrainConfig
-from crma_training.dataset import load_domain
-from crma_training.rows import Message, Row
+from crma_training.data.dataset import load_domain
+from crma_training.data.rows import Message, Row
 
 SIZE = Size(facts=2, phrasings=1, probes=2)
 

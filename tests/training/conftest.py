@@ -15,7 +15,7 @@ from crma_adapters.store.card import CARD_FILE, AdapterCard, CardData, CardLoss,
 from crma_adapters.store.release import Release
 from crma_training.config import TrainConfig
 from crma_training.continual.method import Lesson, Method
-from crma_training.dataset import load_dataset
+from crma_training.data.dataset import load_dataset
 from crma_training.metrics import LoggedStep
 from crma_training.run_folder import json_bytes
 from crma_training.sequence import Job, train_sequence

@@ -12,9 +12,9 @@ from crma_training.continual.ewc import Ewc, Penalty, fisher_information, normal
 from crma_training.continual.lora_training import fresh_lora
 from crma_training.continual.method import Lesson
 from crma_training.continual.plain import Naive
+from crma_training.data.tokens import collate
 from crma_training.losses import answer_loss
 from crma_training.saved_lora import SavedLora
-from crma_training.tokens import collate
 
 MakeCourse = Callable[..., Any]
 A, B = "q.lora_A.default.weight", "q.lora_B.default.weight"

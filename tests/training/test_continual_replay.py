@@ -14,7 +14,7 @@ from crma_adapters.errors import TrainingError
 from crma_training.continual.method import Lesson
 from crma_training.continual.plain import Naive
 from crma_training.continual.replay import Replay, mixed
-from crma_training.tokens import Example
+from crma_training.data.tokens import Example
 
 MakeCourse = Callable[..., Any]
 

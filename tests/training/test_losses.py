@@ -15,8 +15,8 @@ from transformers import (
     Gemma3TextConfig,
 )
 
+from crma_training.data.tokens import Batch, Example, collate
 from crma_training.losses import answer_loss, mean_answer_loss
-from crma_training.tokens import Batch, Example, collate
 
 PREFIX = (5, 9, 11, 6, 7)
 EXAMPLES = [

@@ -10,7 +10,7 @@ from transformers import Gemma2Config, Gemma2ForCausalLM
 from crma_adapters.errors import BaseModelError
 from crma_adapters.models.base_model import resolve_base_model
 from crma_training.config import TrainConfig
-from crma_training.dataset import load_dataset
+from crma_training.data.dataset import load_dataset
 from crma_training.workbench import load_workbench
 
 

@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
 
         return router(arguments[1:])
     if arguments[:1] == ["check"]:
-        from crma_training.checks.command import main as check
+        from crma_training.data.checks.command import main as check
 
         return check(arguments[1:])
     return run_command(lambda: _train(arguments))

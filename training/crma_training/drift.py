@@ -11,8 +11,8 @@ from crma_adapters.crma.attach import attach
 from crma_adapters.crma.crma import Crma
 from crma_adapters.errors import DataError
 from crma_adapters.store.card import AdapterCard
+from crma_training.data.tokens import Example
 from crma_training.lora import DomainLora
-from crma_training.tokens import Example
 from crma_training.workbench import Task, Workbench
 
 SAME_HOLDOUT = 1e-3  # relative difference of base losses: float32 stays far below, other rows far above

@@ -14,12 +14,12 @@ from crma_adapters.crma.attach import Attachment
 from crma_adapters.crma.crma import Crma
 from crma_adapters.errors import TrainingError
 from crma_training.config import TrainConfig
+from crma_training.data.tokens import Example, collate, training_order
 from crma_training.lora import DomainLora
 from crma_training.losses import answer_loss
 from crma_training.metrics import MetricsLog, StepMetrics
 from crma_training.optimize import GroupOptimizer, ParameterGroup
 from crma_training.spectral import read_spectral
-from crma_training.tokens import Example, collate, training_order
 from crma_training.workbench import Task, Workbench
 
 Batches = Iterable[Sequence[Example]]

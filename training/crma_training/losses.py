@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from crma_adapters.crma.decoder import is_checkpointed
-from crma_training.tokens import Batch, Example, collate
+from crma_training.data.tokens import Batch, Example, collate
 
 
 def answer_loss(model: Any, batch: Batch, reduction: str = "mean") -> Tensor:

@@ -13,7 +13,7 @@ from crma_adapters.errors import ConfigError
 from crma_adapters.store.publication import Publication, publish_parts
 from crma_adapters.store.release import Release
 from crma_adapters.store.store import Store
-from crma_training.dataset import load_dataset
+from crma_training.data.dataset import load_dataset
 from crma_training.routing import fit_release_router
 
 DESCRIPTION = """\

@@ -20,9 +20,9 @@ from crma_adapters.models.base_model import BaseModel, resolve_base_model
 from crma_adapters.store.card import AdapterCard, read_card
 from crma_adapters.store.release import Release
 from crma_adapters.store.store import Store
-from crma_training.checks.run import refuse_leaks
 from crma_training.config import TrainConfig, digest
-from crma_training.dataset import Dataset, DomainData, domain_names, load_dataset, load_domain
+from crma_training.data.checks.run import refuse_leaks
+from crma_training.data.dataset import Dataset, DomainData, domain_names, load_dataset, load_domain
 from crma_training.domain import ADAPTER, BACKBONE, backbone_version, train_domain
 from crma_training.drift import TrainedAdapter, check_same_holdout, measure_drift
 from crma_training.publication import Harvest, publish

@@ -16,9 +16,9 @@ from transformers.utils import logging as transformers_logging
 from crma_adapters.errors import BaseModelError
 from crma_adapters.models.base_model import BaseModel
 from crma_training.config import TrainConfig
-from crma_training.dataset import DomainData
+from crma_training.data.dataset import DomainData
+from crma_training.data.tokens import Example, encode
 from crma_training.losses import mean_answer_loss
-from crma_training.tokens import Example, encode
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from crma_eval.ablation.questions import draw
 from crma_eval.ablation.verdict import shown_better
 from crma_eval.live_server import live_server
 from crma_training.config import TrainConfig
-from crma_training.dataset import domain_names
+from crma_training.data.dataset import domain_names
 from crma_training.flags import add_options, config_from, names
 
 DESCRIPTION = """\

@@ -18,7 +18,7 @@ from crma_eval.ablation.ask import Asking, ask_all, interleaved, setup_digest
 from crma_eval.ablation.questions import draw
 from crma_eval.ablation.results import Results, collect
 from crma_eval.ablation.server import ServedModels, read_models
-from crma_training.dataset import domain_names
+from crma_training.data.dataset import domain_names
 
 ANSWERS = "answers.jsonl"
 

@@ -25,7 +25,7 @@ from crma_eval.ablation.arms import PLAIN
 from crma_training.config import TrainConfig
 from crma_training.continual.method import Lesson
 from crma_training.continual.plain import Frozen
-from crma_training.dataset import load_dataset
+from crma_training.data.dataset import load_dataset
 from crma_training.domain import ADAPTER
 from crma_training.run_folder import RunFolder
 from crma_training.sequence import Job, train_sequence

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crma_adapters.errors import ConfigError, DataError
-from crma_training.dataset import load_domain
-from crma_training.rows import Row, read_rows
+from crma_training.data.dataset import load_domain
+from crma_training.data.rows import Row, read_rows
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,10 @@ from crma_eval.forgetting.setup import Protocol, Sizes
 from crma_training.config import TrainConfig
 from crma_training.continual.modular import Modular
 from crma_training.continual.plain import Frozen
+from crma_training.data.tokens import collate
 from crma_training.domain import ADAPTER, BACKBONE, adapter_card, backbone_version
 from crma_training.fit import own_batches, steps_for
 from crma_training.run_folder import IDENTITY
-from crma_training.tokens import collate
 
 Say = Callable[[str], None]
 

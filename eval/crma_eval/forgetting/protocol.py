@@ -21,7 +21,7 @@ from crma_eval.forgetting.measure import Measurer
 from crma_eval.forgetting.scores import DomainScores, MethodRun
 from crma_eval.forgetting.setup import BESIDE, Exam, Protocol, exam
 from crma_training.continual.method import Lesson, Method, Serving
-from crma_training.dataset import Dataset
+from crma_training.data.dataset import Dataset
 from crma_training.run_folder import RunFolder
 from crma_training.workbench import Task, load_workbench
 

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from crma_adapters.errors import ConfigError, DataError
 from crma_training.config import TrainConfig
-from crma_training.dataset import Dataset, DomainData, load_dataset
-from crma_training.rows import Row, read_rows
-from crma_training.tokens import Example, encode
+from crma_training.data.dataset import Dataset, DomainData, load_dataset
+from crma_training.data.rows import Row, read_rows
+from crma_training.data.tokens import Example, encode
 from crma_training.workbench import Task, Workbench
 
 SEEDS = (0, 42, 1234)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from crma_adapters.errors import ConfigError
 from crma_eval.forgetting.setup import BESIDE
-from crma_training.dataset import domain_names
+from crma_training.data.dataset import domain_names
 from crma_training.flags import add_options, config_from
 
 BLOCKS, STEPS, WARMUP = 16, 2, 2

@@ -17,7 +17,7 @@ from crma_eval.forgetting.scores import DomainScores, RowScore
 from crma_eval.forgetting.setup import Exam
 from crma_router.policy import RoutingDecision
 from crma_training.continual.method import Serving
-from crma_training.tokens import Example
+from crma_training.data.tokens import Example
 
 
 class Routes(Protocol):

@@ -10,9 +10,9 @@ from crma_adapters.errors import ConfigError
 from crma_eval.forgetting.setup import Exam
 from crma_eval.routed.matrix import Asked
 from crma_router.conversation import conversation_text
-from crma_training.dataset import load_dataset
-from crma_training.rows import Row, read_rows
-from crma_training.tokens import encode
+from crma_training.data.dataset import load_dataset
+from crma_training.data.rows import Row, read_rows
+from crma_training.data.tokens import encode
 from crma_training.workbench import Workbench
 
 SHORT_ANSWERS = "short_answer.jsonl"

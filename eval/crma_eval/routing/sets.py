@@ -23,9 +23,9 @@ from pathlib import Path
 from crma_eval.routing.asked import Question, conversations, mentions
 from crma_eval.routing.slips import mistype
 from crma_router.conversation import joint_text
-from crma_training.dataset import OUT_OF_DOMAIN, load_dataset
+from crma_training.data.dataset import OUT_OF_DOMAIN, load_dataset
+from crma_training.data.rows import parse_object, question_of, read_questions
 from crma_training.demo_data.rows import shuffled
-from crma_training.rows import parse_object, question_of, read_questions
 
 SHORT_WORDS = 5
 _MISTYPED = 60  # of each domain, of holdout and natural each

@@ -21,7 +21,7 @@ from crma_eval.subdomains.split import Size, SubDomain, probe_rows, training_row
 from crma_training.config import TrainConfig
 from crma_training.continual.method import Method
 from crma_training.continual.registry import METHODS
-from crma_training.rows import Row
+from crma_training.data.rows import Row
 
 DATA = "data"
 

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from crma_training.continual.lora_training import continued_lora, train_lora
 from crma_training.continual.method import Lesson, Serving
+from crma_training.data.tokens import Example, collate
 from crma_training.domain import ADAPTER
 from crma_training.losses import answer_loss
-from crma_training.tokens import Example, collate
 from crma_training.workbench import Workbench
 
 FISHER = "fisher.safetensors"

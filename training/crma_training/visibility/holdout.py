@@ -14,10 +14,10 @@ from pathlib import Path
 
 from crma_adapters.crma.attach import Attachment
 from crma_adapters.crma.crma import Crma
+from crma_training.data.tokens import Example
 from crma_training.drift import TrainedAdapter, loss_under
 from crma_training.json_lines import read_lines
 from crma_training.metrics import MetricsLog
-from crma_training.tokens import Example
 from crma_training.workbench import Task, Workbench
 
 FILE_NAME = "holdout.jsonl"
