@@ -8,22 +8,24 @@ import sys
 from collections.abc import Sequence
 
 from crma_adapters.cli.command import run_command
-from crma_eval import holdout, questions, served
-from crma_eval.ablation import command as ablation
-from crma_eval.bench import command as bench
-from crma_eval.conversations import command as conversations
-from crma_eval.crashes import command as crashes
-from crma_eval.forgetting import command as forgetting
-from crma_eval.fuzz import command as fuzz
-from crma_eval.kernel import command as kernel
-from crma_eval.overhead import command as overhead
-from crma_eval.routed import command as routed
-from crma_eval.router_latency import command as router_latency
+from crma_eval import questions
+from crma_eval.learning import command as forgetting
+from crma_eval.learning import holdout
+from crma_eval.learning.ablation import command as ablation
+from crma_eval.learning.overhead import command as overhead
+from crma_eval.learning.retention import command as routed
+from crma_eval.learning.spectral import command as spectral
+from crma_eval.learning.subdomains import command as subdomains
 from crma_eval.routing import command as routing
-from crma_eval.soak import command as soak
-from crma_eval.spectral import command as spectral
-from crma_eval.subdomains import command as subdomains
-from crma_eval.swaps import command as swaps
+from crma_eval.routing.conversations import command as conversations
+from crma_eval.routing.latency import command as router_latency
+from crma_eval.serving import served
+from crma_eval.serving.bench import command as bench
+from crma_eval.serving.crashes import command as crashes
+from crma_eval.serving.fuzz import command as fuzz
+from crma_eval.serving.kernel import command as kernel
+from crma_eval.serving.soak import command as soak
+from crma_eval.serving.swaps import command as swaps
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_limits
 
-from crma_eval.forgetting.scores import DomainScores, MethodRun, RowScore
+from crma_eval.learning.scores import DomainScores, MethodRun, RowScore
 
 Matrix = Sequence[Sequence[float]]
 

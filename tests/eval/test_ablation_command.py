@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from crma_adapters.store.store import Store
-from crma_eval.ablation import command
 from crma_eval.cli import main
-from crma_eval.live_server import live_server
+from crma_eval.learning.ablation import command
+from crma_eval.serve import live_server
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_crma_serve.py")))
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from crma_adapters.errors import ConfigError, TrainingError
 from crma_adapters.store.store import Store
 from crma_adapters.store.verify import verify_plain, verify_release
-from crma_eval.ablation.prepare import Preparation, prepare
+from crma_eval.learning.ablation.prepare import Preparation, prepare
 from crma_training.config import TrainConfig
 
 WEIGHTS = "adapter_model.safetensors"

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from crma_adapters.errors import ConfigError, DataError
-from crma_eval.ablation.questions import ShortQuestion, draw
+from crma_eval.learning.ablation.questions import ShortQuestion, draw
 
 WriteRows = Callable[..., Path]
 

@@ -3,11 +3,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from crma_eval.ablation.answers import Answer
-from crma_eval.ablation.arms import BASE, OFF, ON
-from crma_eval.ablation.questions import ShortQuestion
-from crma_eval.ablation.report import Circumstances, ablation_report
-from crma_eval.ablation.results import Results, collect
+from crma_eval.learning.ablation.answers import Answer
+from crma_eval.learning.ablation.arms import BASE, OFF, ON
+from crma_eval.learning.ablation.questions import ShortQuestion
+from crma_eval.learning.ablation.report import Circumstances, ablation_report
+from crma_eval.learning.ablation.results import Results, collect
 
 QUESTIONS = tuple(
     ShortQuestion(domain, f"{domain} {n} a|b?", f"gold {n}")

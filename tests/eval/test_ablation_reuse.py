@@ -10,9 +10,9 @@ from crma_adapters.errors import ConfigError
 from crma_adapters.store.card import read_card
 from crma_adapters.store.store import Store
 from crma_adapters.store.verify import verify_release
-from crma_eval.ablation.reuse import Finished, finished_config, reuse
-from crma_eval.forgetting.protocol import Cell, Experiment
-from crma_eval.forgetting.setup import Protocol, Sizes
+from crma_eval.learning.ablation.reuse import Finished, finished_config, reuse
+from crma_eval.learning.protocol import Cell, Experiment
+from crma_eval.learning.setup import Protocol, Sizes
 from crma_training.config import TrainConfig
 from crma_training.continual.modular import Modular
 from crma_training.continual.plain import Frozen

@@ -1,6 +1,6 @@
 import pytest
 
-from crma_eval.ablation.statistics import Paired, Share, paired, share
+from crma_eval.learning.ablation.statistics import Paired, Share, paired, share
 
 
 def wilson(right: int, asked: int) -> tuple[float, float]:

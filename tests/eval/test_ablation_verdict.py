@@ -1,11 +1,11 @@
 import pytest
 
-from crma_eval.ablation.answers import Answer
-from crma_eval.ablation.arms import BASE, LORA_ONLY, OFF, ON, Arm
-from crma_eval.ablation.questions import ShortQuestion
-from crma_eval.ablation.results import Results, collect
-from crma_eval.ablation.statistics import Paired
-from crma_eval.ablation.verdict import p_text, shown_better, verdicts
+from crma_eval.learning.ablation.answers import Answer
+from crma_eval.learning.ablation.arms import BASE, LORA_ONLY, OFF, ON, Arm
+from crma_eval.learning.ablation.questions import ShortQuestion
+from crma_eval.learning.ablation.results import Results, collect
+from crma_eval.learning.ablation.statistics import Paired
+from crma_eval.learning.ablation.verdict import p_text, shown_better, verdicts
 
 
 def results(**right: str) -> Results:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from crma_adapters.models.base_model import resolve_base_model
-from crma_eval.bench import client, servers, session
-from crma_eval.bench.plan import RESIDENT
 from crma_eval.cli import main
+from crma_eval.serving.bench import client, servers, session
+from crma_eval.serving.bench.plan import RESIDENT
 
 from .bench_store import make_store
 

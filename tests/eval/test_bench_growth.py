@@ -2,10 +2,10 @@
 
 import pytest
 
-from crma_eval.bench.curves import CURVES, TOKEN, Curve, point_key
-from crma_eval.bench.growth import bend_of, flat_until, in_words, points_of
-from crma_eval.bench.ratios import Cells, cells_of
-from crma_eval.bench.turn import Found
+from crma_eval.serving.bench.curves import CURVES, TOKEN, Curve, point_key
+from crma_eval.serving.bench.growth import bend_of, flat_until, in_words, points_of
+from crma_eval.serving.bench.ratios import Cells, cells_of
+from crma_eval.serving.bench.turn import Found
 
 CURVE = Curve("store", "Adapters", "adapters", (1, 10, 100, 1000), TOKEN)
 

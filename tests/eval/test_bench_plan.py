@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from crma_adapters.errors import ConfigError
-from crma_eval.bench.place import place_of
-from crma_eval.bench.plan import Load, Plan, check_plan, loads_text, parse_loads
+from crma_eval.serving.bench.place import place_of
+from crma_eval.serving.bench.plan import Load, Plan, check_plan, loads_text, parse_loads
 
 
 def test_loads_are_read_as_they_are_written() -> None:

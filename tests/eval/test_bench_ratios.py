@@ -2,8 +2,8 @@
 
 import pytest
 
-from crma_eval.bench.ratios import GOALS, Goal, Ratio, Verdict, cells_of, paired, verdicts
-from crma_eval.bench.turn import Found
+from crma_eval.serving.bench.ratios import GOALS, Goal, Ratio, Verdict, cells_of, paired, verdicts
+from crma_eval.serving.bench.turn import Found
 
 
 def found(repeat: int, system: str, duration_s: float, at: int = 8, wait_s: float = 1.0) -> Found:

@@ -11,10 +11,10 @@ from crma_adapters.lora.lora_files import WEIGHTS_FILE, check_lora
 from crma_adapters.models.base_model import resolve_base_model
 from crma_adapters.store.store import Store
 from crma_adapters.store.verify import verify_plain, verify_release
-from crma_eval.bench.many_adapters import add_of_rank, live_lora
-from crma_eval.bench.plan import RESIDENT
-from crma_eval.bench.servers import COMPILED
-from crma_eval.bench.systems import Subject, choose_systems, server_specs, systems
+from crma_eval.serving.bench.many_adapters import add_of_rank, live_lora
+from crma_eval.serving.bench.plan import RESIDENT
+from crma_eval.serving.bench.servers import COMPILED
+from crma_eval.serving.bench.systems import Subject, choose_systems, server_specs, systems
 from crma_server.vllm_cpu_compile import ENVIRONMENT
 
 from .bench_store import RANK, make_store

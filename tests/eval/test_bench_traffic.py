@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from crma_adapters.errors import DataError
-from crma_eval.bench.residency import Residency
-from crma_eval.bench.traffic import deal, read_questions, rotate, zipf
+from crma_eval.serving.bench.residency import Residency
+from crma_eval.serving.bench.traffic import deal, read_questions, rotate, zipf
 
 
 def test_questions_are_read_once_each_and_short_ones_left_out(write_rows: Callable[..., Path]) -> None:

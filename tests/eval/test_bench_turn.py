@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from crma_eval.bench.turn import Found, Journal, Turn
+from crma_eval.serving.bench.turn import Found, Journal, Turn
 
 
 def turn(repeat: int = 0) -> Turn:

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from crma_adapters.errors import DataError
-from crma_eval.conversations.figures import figures
-from crma_eval.conversations.replay import CLIENTS, Replay, replay
-from crma_eval.conversations.scripts import Script, Turn, read_scripts
-from crma_eval.conversations.summary import conversations_report
+from crma_eval.routing.conversations.figures import figures
+from crma_eval.routing.conversations.replay import CLIENTS, Replay, replay
+from crma_eval.routing.conversations.scripts import Script, Turn, read_scripts
+from crma_eval.routing.conversations.summary import conversations_report
 from crma_router.policy import Policy, RoutingDecision
 
 DOMAINS = ("legal", "medical")

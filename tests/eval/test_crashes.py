@@ -11,17 +11,17 @@ import pytest
 from crma_adapters.errors import ConfigError
 from crma_adapters.models.base_model import BaseModel
 from crma_adapters.store.store import Store
-from crma_eval.crashes import life as life_module
-from crma_eval.crashes import session as session_module
-from crma_eval.crashes.judgement import MEANING, faults_of_answer, faults_of_served
-from crma_eval.crashes.life import Life
-from crma_eval.crashes.moments import BEFORE_READY, Lengths, Moment, draw_moments
-from crma_eval.crashes.publisher import Publisher, Said
-from crma_eval.crashes.served import Served
-from crma_eval.crashes.session import DOMAINS, WORDS, Check, Plan, Record, run_session
-from crma_eval.crashes.streams import Answer
-from crma_eval.crashes.summary import Outcome, crashes_report, outcome
-from crma_eval.echo import Voice, voices
+from crma_eval.serving.crashes import life as life_module
+from crma_eval.serving.crashes import session as session_module
+from crma_eval.serving.crashes.judgement import MEANING, faults_of_answer, faults_of_served
+from crma_eval.serving.crashes.life import Life
+from crma_eval.serving.crashes.moments import BEFORE_READY, Lengths, Moment, draw_moments
+from crma_eval.serving.crashes.publisher import Publisher, Said
+from crma_eval.serving.crashes.served import Served
+from crma_eval.serving.crashes.session import DOMAINS, WORDS, Check, Plan, Record, run_session
+from crma_eval.serving.crashes.streams import Answer
+from crma_eval.serving.crashes.summary import Outcome, crashes_report, outcome
+from crma_eval.serving.echo import Voice, voices
 
 from .tiny_llama import save_tiny_llama, tiny_llama
 

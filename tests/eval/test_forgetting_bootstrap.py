@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from crma_adapters.errors import ConfigError
-from crma_eval.forgetting.bootstrap import (
+from crma_eval.learning.bootstrap import (
     BootstrapConfig,
     Interval,
     bootstrap,
@@ -16,8 +16,8 @@ from crma_eval.forgetting.bootstrap import (
     learnt_loss,
     mean_drift,
 )
-from crma_eval.forgetting.scores import DomainScores, MethodRun, RowScore
-from crma_eval.forgetting.statistics import run_statistics
+from crma_eval.learning.scores import DomainScores, MethodRun, RowScore
+from crma_eval.learning.statistics import run_statistics
 
 if TYPE_CHECKING:
     from tests.eval.conftest import RunMaker

@@ -10,9 +10,9 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from crma_eval.forgetting.heatmaps import draw_accuracy, draw_loss
-from crma_eval.forgetting.plots import draw_drift, draw_stages, plots_section
-from crma_eval.forgetting.results import MethodResults, collect
+from crma_eval.learning.heatmaps import draw_accuracy, draw_loss
+from crma_eval.learning.plots import draw_drift, draw_stages, plots_section
+from crma_eval.learning.results import MethodResults, collect
 
 if TYPE_CHECKING:
     from tests.eval.conftest import RunMaker

@@ -9,11 +9,11 @@ import pytest
 
 from crma_adapters.errors import ConfigError, DataError, TrainingError
 from crma_eval.cli import main
-from crma_eval.forgetting.protocol import Cell, Experiment
-from crma_eval.forgetting.routed import routed_run, routes_matter
-from crma_eval.forgetting.scores import MethodRun
-from crma_eval.forgetting.setup import Protocol, Sizes
-from crma_eval.forgetting.statistics import run_statistics
+from crma_eval.learning.protocol import Cell, Experiment
+from crma_eval.learning.routed import routed_run, routes_matter
+from crma_eval.learning.scores import MethodRun
+from crma_eval.learning.setup import Protocol, Sizes
+from crma_eval.learning.statistics import run_statistics
 from crma_router.policy import RoutingDecision
 from crma_training.config import TrainConfig
 from crma_training.continual.method import Lesson

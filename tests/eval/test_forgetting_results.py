@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from crma_adapters.errors import ConfigError
-from crma_eval.forgetting.results import collect
+from crma_eval.learning.results import collect
 
 if TYPE_CHECKING:
     from tests.eval.conftest import RunMaker

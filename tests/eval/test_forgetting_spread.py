@@ -1,6 +1,6 @@
 import pytest
 
-from crma_eval.forgetting.spread import Spread, disjoint, spread
+from crma_eval.learning.spread import Spread, disjoint, spread
 
 
 def test_mean_sample_deviation_and_range_by_hand() -> None:

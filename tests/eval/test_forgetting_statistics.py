@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crma_adapters.errors import ConfigError
-from crma_eval.forgetting.statistics import (
+from crma_eval.learning.statistics import (
     Row,
     backward_transfer,
     drift,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from crma_eval.forgetting.bootstrap import BootstrapConfig
-from crma_eval.forgetting.scores import MethodRun
-from crma_eval.forgetting.summary import forgetting_report, write_report
+from crma_eval.learning.bootstrap import BootstrapConfig
+from crma_eval.learning.scores import MethodRun
+from crma_eval.learning.summary import forgetting_report, write_report
 
 if TYPE_CHECKING:
     from tests.eval.conftest import RunMaker

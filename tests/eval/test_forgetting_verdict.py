@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from crma_eval.forgetting.bootstrap import BootstrapConfig, Interval
-from crma_eval.forgetting.comparison import Comparison, compare, own_drift
-from crma_eval.forgetting.results import collect
-from crma_eval.forgetting.spread import Spread, disjoint
-from crma_eval.forgetting.verdict import FROZEN_NOTE, against_frozen, against_naive, modular_drift, verdicts
+from crma_eval.learning.bootstrap import BootstrapConfig, Interval
+from crma_eval.learning.comparison import Comparison, compare, own_drift
+from crma_eval.learning.results import collect
+from crma_eval.learning.spread import Spread, disjoint
+from crma_eval.learning.verdict import FROZEN_NOTE, against_frozen, against_naive, modular_drift, verdicts
 
 if TYPE_CHECKING:
     from tests.eval.conftest import RunMaker

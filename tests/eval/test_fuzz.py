@@ -19,11 +19,11 @@ from pydantic import BaseModel
 
 from crma_adapters.errors import ConfigError, DataError
 from crma_eval.cli import main
-from crma_eval.fuzz import summary
-from crma_eval.fuzz.cases import generate
-from crma_eval.fuzz.doors import Keys, kind_of, try_door
-from crma_eval.fuzz.operations import Api, Operation, read_api
-from crma_eval.fuzz.sending import is_handled
+from crma_eval.serving.fuzz import summary
+from crma_eval.serving.fuzz.cases import generate
+from crma_eval.serving.fuzz.doors import Keys, kind_of, try_door
+from crma_eval.serving.fuzz.operations import Api, Operation, read_api
+from crma_eval.serving.fuzz.sending import is_handled
 
 KEYS = Keys("user", "boss")
 

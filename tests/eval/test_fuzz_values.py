@@ -2,7 +2,7 @@
 
 import pytest
 
-from crma_eval.fuzz.values import _bounds
+from crma_eval.serving.fuzz.values import _bounds
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from crma_eval.cli import main
-from crma_eval.kernel import command
+from crma_eval.serving.kernel import command
 
 STEP: dict[str, Any] = {
     "case": {"phase": "decode", "rows": 8, "slots": 5, "rank": 64},

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from crma_adapters.errors import ConfigError
-from crma_eval import live_server as module
-from crma_eval.live_server import live_server
+from crma_eval import serve as module
+from crma_eval.serve import live_server
 
 SERVE = """
 import http.server, json, os, subprocess, sys
@@ -106,7 +106,7 @@ def test_a_killed_evaluation_leaves_no_server_behind(tmp_path: Path) -> None:
     code = f"""
         import sys
         from pathlib import Path
-        from crma_eval.live_server import live_server
+        from crma_eval.serve import live_server
         command = (sys.executable, "-c", {(watched + SERVE)!r})
         with live_server(Path("s"), Path({str(tmp_path / "log")!r}), command=command) as url:
             print(url, flush=True)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from crma_eval.overhead.arm import Block, Footprint, Work
-from crma_eval.overhead.race import Pair, Race
-from crma_eval.overhead.summary import overhead, overhead_report, spread
+from crma_eval.learning.overhead.arm import Block, Footprint, Work
+from crma_eval.learning.overhead.race import Pair, Race
+from crma_eval.learning.overhead.summary import overhead, overhead_report, spread
 from crma_training.config import TrainConfig
 
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 import pytest
 
 from crma_adapters.errors import ConfigError
-from crma_eval.forgetting.scores import DomainScores, RowScore
-from crma_eval.forgetting.setup import Exam
-from crma_eval.routed.matrix import Asked, Servers, routed_matrix
+from crma_eval.learning.retention.matrix import Asked, Servers, routed_matrix
+from crma_eval.learning.scores import DomainScores, RowScore
+from crma_eval.learning.setup import Exam
 from crma_router.policy import RoutingDecision
 from crma_training.continual.method import Serving
 from crma_training.data.tokens import Example

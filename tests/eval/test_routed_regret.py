@@ -6,9 +6,9 @@ import math
 import pytest
 
 from crma_adapters.store.card import AdapterCard, CardData, CardLoss, CardTraining
-from crma_eval.forgetting.scores import DomainScores, RowScore
-from crma_eval.routed.matrix import RoutedDomain
-from crma_eval.routed.regret import confusion, drift, overall, regret
+from crma_eval.learning.retention.matrix import RoutedDomain
+from crma_eval.learning.retention.regret import confusion, drift, overall, regret
+from crma_eval.learning.scores import DomainScores, RowScore
 
 
 def _scores(losses: list[float], right: list[bool]) -> DomainScores:

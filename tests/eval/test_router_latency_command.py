@@ -7,10 +7,10 @@ from typing import ClassVar
 import pytest
 
 from crma_eval.cli import main
-from crma_eval.router_latency.summary import Setting, latency_report, within_goal
-from crma_eval.router_latency.table import CACHED, COLD, AskedSet, Cell, Measured, measure_sets
-from crma_eval.router_latency.timing import Quantiles, Timing
-from crma_eval.router_latency.under_load import Compared, Service, Side
+from crma_eval.routing.latency.summary import Setting, latency_report, within_goal
+from crma_eval.routing.latency.table import CACHED, COLD, AskedSet, Cell, Measured, measure_sets
+from crma_eval.routing.latency.timing import Quantiles, Timing
+from crma_eval.routing.latency.under_load import Compared, Service, Side
 from crma_router.policy import RoutingDecision
 
 DECISION = RoutingDecision("a", 1.0, "routed", "", {"a": 1.0}, 0.0, 1.0)

@@ -5,7 +5,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from crma_adapters.errors import ConfigError
-from crma_eval.router_latency.histogram import Histogram, parse_histogram, read_histogram
+from crma_eval.routing.latency.histogram import Histogram, parse_histogram, read_histogram
 from crma_router.policy import RoutingDecision
 from crma_server.metrics import Metrics
 

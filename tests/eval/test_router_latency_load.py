@@ -13,9 +13,9 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from crma_adapters.errors import ConfigError
-from crma_eval.router_latency.load import AUTO, BACKBONE, ask_routed, busy
-from crma_eval.router_latency.table import LENGTHS
-from crma_eval.router_latency.under_load import STEPS, compare, ratio
+from crma_eval.routing.latency.load import AUTO, BACKBONE, ask_routed, busy
+from crma_eval.routing.latency.table import LENGTHS
+from crma_eval.routing.latency.under_load import STEPS, compare, ratio
 from crma_router.policy import RoutingDecision
 from crma_server.metrics import Metrics
 

@@ -4,7 +4,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from crma_adapters.models.packaged import embedder_path
-from crma_eval.router_latency.texts import WORDS, fresh_texts
+from crma_eval.routing.latency.texts import WORDS, fresh_texts
 
 
 def test_every_word_is_one_token() -> None:

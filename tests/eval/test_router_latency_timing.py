@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from crma_eval.router_latency.table import CACHED, CALLERS, COLD, LENGTHS, cells, measure_table
-from crma_eval.router_latency.timing import quantiles, time_decisions
+from crma_eval.routing.latency.table import CACHED, CALLERS, COLD, LENGTHS, cells, measure_table
+from crma_eval.routing.latency.timing import quantiles, time_decisions
 from crma_router.policy import RoutingDecision
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from crma_adapters.errors import ConfigError
 from crma_eval.questions import Question
-from crma_eval.served import ask
+from crma_eval.serving.served import ask
 
 QUESTIONS = [
     Question("What is asthma?", "medical"),

@@ -16,11 +16,11 @@ import pytest
 
 from crma_adapters.errors import ConfigError
 from crma_eval.cli import main
-from crma_eval.processes import Footprint
-from crma_eval.soak import figures
-from crma_eval.soak.command import _held
-from crma_eval.soak.figures import Sample, figures_of
-from crma_eval.soak.load import TOKENS, Done, MixedLoad
+from crma_eval.serving.processes import Footprint
+from crma_eval.serving.soak import figures
+from crma_eval.serving.soak.command import _held
+from crma_eval.serving.soak.figures import Sample, figures_of
+from crma_eval.serving.soak.load import TOKENS, Done, MixedLoad
 
 MIB = 2**20
 

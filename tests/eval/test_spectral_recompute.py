@@ -5,7 +5,7 @@ import torch
 
 from crma_adapters.crma.config import CrmaConfig, Mode
 from crma_adapters.crma.crma import Crma
-from crma_eval.spectral.recompute import (
+from crma_eval.learning.spectral.recompute import (
     backbone_spectrum,
     identity_plus_norm,
     mixing_errors,

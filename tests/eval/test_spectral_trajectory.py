@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from crma_adapters.errors import DataError
-from crma_eval.spectral.trajectory import read_trajectories
+from crma_eval.learning.spectral.trajectory import read_trajectories
 from crma_training.spectral import SpectralReading
 
 

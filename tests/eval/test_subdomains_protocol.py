@@ -3,10 +3,10 @@
 import dataclasses
 from pathlib import Path
 
-from crma_eval.forgetting.scores import DomainScores, MethodRun, RowScore
-from crma_eval.subdomains.protocol import Retention, retention, write_dataset
-from crma_eval.subdomains.split import Fact, Size, SubDomain
-from crma_eval.subdomains.summary import subdomains_report
+from crma_eval.learning.scores import DomainScores, MethodRun, RowScore
+from crma_eval.learning.subdomains.protocol import Retention, retention, write_dataset
+from crma_eval.learning.subdomains.split import Fact, Size, SubDomain
+from crma_eval.learning.subdomains.summary import subdomains_report
 from crma_training.config import TrainConfig
 from crma_training.data.dataset import load_domain
 from crma_training.data.rows import Message, Row

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from crma_adapters.errors import DataError
-from crma_eval.subdomains.split import Size, field_facts, probe_rows, split_field, training_rows
+from crma_eval.learning.subdomains.split import Size, field_facts, probe_rows, split_field, training_rows
 
 LEGAL = ["bankruptcy-courts", "law-reviews", "district-courts", "law-journals"]
 

@@ -1,8 +1,8 @@
 import pytest
 
-from crma_eval.swaps.judgement import MEANING, faults
-from crma_eval.swaps.streams import Answer
-from crma_eval.swaps.timeline import Published, Timeline
+from crma_eval.serving.swaps.judgement import MEANING, faults
+from crma_eval.serving.swaps.streams import Answer
+from crma_eval.serving.swaps.timeline import Published, Timeline
 
 WORDS = {1: "ant", 2: "bee", 3: "cat"}
 

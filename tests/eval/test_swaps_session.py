@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from crma_adapters.models.base_model import BaseModel
-from crma_eval.echo import Voice, voices
-from crma_eval.swaps.session import Plan, Record, run_session
-from crma_eval.swaps.summary import Outcome, growth, outcome, swaps_report
+from crma_eval.serving.echo import Voice, voices
+from crma_eval.serving.swaps.session import Plan, Record, run_session
+from crma_eval.serving.swaps.summary import Outcome, growth, outcome, swaps_report
 
 from .tiny_llama import save_tiny_llama, tiny_llama
 

@@ -1,0 +1,164 @@
+"""`crma-eval ablation`: does CRMA matter to the answers? Switched per request on one live server.
+
+Owns: the command line and the order of stages: train, serve, ask, report. Knows nothing of how each is done.
+"""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from tqdm import tqdm
+
+from crma_adapters.errors import ConfigError
+from crma_adapters.models.base_model import DEFAULT_BASE_MODEL
+from crma_eval.learning.ablation.arms import OFF, ON
+from crma_eval.learning.ablation.measure import Settings, measure
+from crma_eval.learning.ablation.questions import draw
+from crma_eval.learning.ablation.verdict import shown_better
+from crma_eval.serve import live_server
+from crma_training.config import TrainConfig
+from crma_training.data.dataset import domain_names
+from crma_training.flags import add_options, config_from, names
+
+DESCRIPTION = """\
+Trains a release on DATA, and the same LoRAs without CRMA; serves all of it with crma-serve; asks held-out
+short-answer questions of five arms: CRMA on, off, LoRA trained without CRMA, base model alone, CRMA alone.
+What is finished in WORK is not done again: give the same command again after a stop. With --adapters an
+existing release is served instead, with --forgetting what that command trained, with --url a server that is
+already running is asked.
+Exit status 1: on was not shown to be better than off (p < 0.05).
+"""
+MAX_TOKENS = 32
+REQUEST_TIMEOUT_S = 600
+
+
+def add_command(commands: Any) -> None:
+    """Add `ablation` to the subcommands of `crma-eval`."""
+    parser = commands.add_parser(
+        "ablation",
+        help="the same questions with CRMA on and off, per request on a live server",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, help="dataset folder with short_answer.jsonl files"
+    )
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder for training, store, log and answers"
+    )
+    parser.add_argument("--report", type=Path, help="folder to write ablation.{json,md,png} into")
+    parser.add_argument("--adapters", type=Path, help="serve this store instead of training one")
+    parser.add_argument(
+        "--forgetting",
+        type=Path,
+        metavar="WORK",
+        help="serve what `crma-eval forgetting` trained in WORK (MODULAR and FROZEN with --seed) instead",
+    )
+    parser.add_argument("--url", help="ask this running crma-serve instead of starting one")
+    parser.add_argument("--api-key", help="sent to --url as a bearer token")
+    parser.add_argument("--domains", type=names, help="comma-separated, in training order (default: all)")
+    for flag, default, meaning in (
+        ("questions", 100, "questions in all, shared evenly by the domains"),
+        ("max-tokens", MAX_TOKENS, "tokens per answer"),
+        ("in-flight", 4, "requests at a time"),
+    ):
+        parser.add_argument(f"--{flag}", type=int, default=default, help=f"{meaning} (default: {default})")
+    parser.add_argument(
+        "--serve-flags",
+        type=shlex.split,
+        default=[],
+        help='crma-serve flags, as --serve-flags="--dtype bfloat16"',
+    )
+    add_options(parser.add_argument_group("training"), leave_out=("router", "note"))
+    parser.set_defaults(run=run, model=None)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, serve, ask, report; status 1 if on was not shown to be better than off."""
+    from crma_eval.learning.ablation.report import Circumstances, ablation_report
+
+    settings = Settings(
+        args.data,
+        args.work,
+        args.domains,
+        args.questions,
+        args.max_tokens,
+        args.in_flight,
+        tuple(args.serve_flags),
+    )
+    config = _config(args)
+    headers = {"Authorization": f"Bearer {args.api_key}"} if args.api_key else {}
+    with (
+        _server(args, settings, config) as url,
+        httpx.Client(base_url=url, headers=headers, timeout=REQUEST_TIMEOUT_S) as client,
+    ):
+        results, base = measure(client, settings)
+    training = None if args.url or args.adapters else config.to_json()
+    about = Circumstances(base, args.max_tokens, args.in_flight, args.data.resolve().name, training)
+    report = ablation_report(results, about)
+    print(report.markdown())
+    if args.report is not None:
+        report.write(args.report)
+    return 0 if OFF in results.arms and shown_better(results.paired(ON, OFF)) else 1
+
+
+def _config(args: argparse.Namespace) -> TrainConfig:
+    """The training options. Raises `ConfigError` if some are given and nothing is to be trained."""
+    sources = [flag for flag in ("url", "adapters", "forgetting") if getattr(args, flag)]
+    if len(sources) > 1:
+        raise ConfigError(
+            f"{' and '.join('--' + flag for flag in sources)}; give one: a running server, a store to serve, "
+            "or what `crma-eval forgetting` trained"
+        )
+    if args.url and (args.model or args.serve_flags):
+        raise ConfigError(
+            "--url asks a server as it runs; --model and --serve-flags are for one started here"
+        )
+    given = argparse.Namespace(**vars(args) | {"model": args.model or DEFAULT_BASE_MODEL})
+    config = config_from(given)
+    plain = TrainConfig(model=config.model, seed=config.seed if args.forgetting else TrainConfig().seed)
+    changed = [name for name, value in vars(config).items() if value != getattr(plain, name)]
+    if changed and sources:
+        flags = ", ".join("--" + name.replace("_", "-") for name in changed)
+        raise ConfigError(f"{flags} would change the training, and nothing is trained; leave it out")
+    if args.forgetting:
+        from crma_eval.learning.ablation.reuse import Finished, finished_config
+
+        return finished_config(Finished(args.data, args.forgetting, args.seed))
+    return config
+
+
+@contextmanager
+def _server(args: argparse.Namespace, settings: Settings, config: TrainConfig) -> Iterator[str]:
+    if args.url:
+        yield args.url
+        return
+    adapters, model = args.adapters, args.model
+    if args.forgetting:
+        from crma_eval.learning.ablation.reuse import Finished, reuse
+
+        adapters, model = (
+            reuse(Finished(args.data, args.forgetting, args.seed), args.work / "store", _say),
+            None,
+        )
+    elif adapters is None:
+        from crma_eval.learning.ablation.prepare import Preparation, prepare
+
+        domains = settings.domains or domain_names(settings.data)
+        draw(settings.data, domains, settings.questions)  # refused before training, not after
+        adapters = prepare(Preparation(settings.data, config, domains, settings.work), _say)
+        model = config.model
+    log = settings.work / "crma-serve.log"
+    _say(f"starting crma-serve on {adapters}; it says in {log} what it does")
+    with live_server(adapters, log, model=model, flags=settings.serve_flags) as url:
+        yield url
+
+
+def _say(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)

@@ -1,0 +1,131 @@
+"""`crma-eval forgetting`: what each method of learning domains one after another forgets.
+
+Owns: the command line and the order of runs. Knows nothing of how a figure is made.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from crma_adapters.errors import ConfigError
+from crma_eval.learning.setup import BESIDE, SEEDS, Protocol, Sizes
+from crma_training.continual.registry import COMPARISONS, CORE, METHODS, methods_named
+from crma_training.flags import add_options, config_from, names
+
+DESCRIPTION = """\
+Trains the domains of DATA in sequence under every method, on identical rows, order, steps and seeds; measures
+every domain after every stage (answer-token loss on holdout rows, exact match on held-out short-answer
+questions); writes the forgetting table with plots. Whatever is finished in WORK is not done again: give the
+same command again after a stop. Several processes may share WORK if their methods or seeds differ.
+"""
+
+
+def add_command(commands: Any) -> None:
+    """Add `forgetting` to the subcommands of `crma-eval`."""
+    parser = commands.add_parser(
+        "forgetting",
+        help="the forgetting table: methods x seeds x domains",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    core, others = (",".join(method.name for method in group) for group in (CORE, COMPARISONS))
+    parser.add_argument("--data", type=Path, required=True, help="dataset folder, as given to crma-train")
+    parser.add_argument("--work", type=Path, required=True, help="folder for training runs and measurements")
+    parser.add_argument("--report", type=Path, help="folder to write forgetting.{json,md} and plots into")
+    parser.add_argument("--methods", type=names, help=f"run with every seed (default: {core})")
+    parser.add_argument(
+        "--baselines", type=names, help=f"run with --baseline-seeds (default: {others}; with --methods: none)"
+    )
+    parser.add_argument("--seeds", type=_seeds, default=SEEDS, help="default: 0,42,1234")
+    parser.add_argument("--baseline-seeds", type=_seeds, default=SEEDS[:1], help="default: 0")
+    parser.add_argument("--domains", type=names, help="comma-separated, in learning order (default: all)")
+    for flag, default, meaning in (
+        ("train", Sizes.train, "training rows"),
+        ("holdout", Sizes.holdout, "holdout rows"),
+        ("short-answer", Sizes.short_answer, "short-answer questions"),
+    ):
+        text = f"{meaning} per domain (default: {default})"
+        name = f"rows_{flag.replace('-', '_')}"
+        parser.add_argument(f"--{flag}-rows", dest=name, type=int, default=default, help=text)
+    parser.add_argument(
+        "--split",
+        choices=("holdout", "validation"),
+        default="holdout",
+        help="validation: measure on training rows that are not trained on, to tune on (default: holdout)",
+    )
+    parser.add_argument(
+        "--routed",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="measure the main methods with a router choosing too (default: yes)",
+    )
+    add_options(parser, leave_out=(*BESIDE, "seed"))
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, measure, report."""
+    from crma_eval.learning.protocol import Cell, Experiment
+    from crma_eval.learning.routed import routed_figures, routed_section
+    from crma_eval.learning.summary import write_report
+
+    protocol = Protocol(
+        args.data,
+        config_from(args),
+        Sizes(args.rows_train, args.rows_holdout, args.rows_short_answer),
+        args.domains,
+        args.split,
+    )
+    methods, baselines = _chosen(args)
+    cells = [Cell(method, seed) for seed in args.seeds for method in methods]
+    cells += [Cell(method, seed) for seed in args.baseline_seeds for method in baselines]
+    experiment = Experiment(protocol, args.work, say=lambda line: tqdm.write(line, file=sys.stderr))
+    runs, parameters = [], {}
+    total = len(cells) * len(experiment.domains)
+    with tqdm(total=total, desc="forgetting", unit="domain", file=sys.stderr, dynamic_ncols=True) as bar:
+        for cell in cells:
+            bar.set_postfix_str(f"{cell.method.name}, seed {cell.seed}")
+            basis = METHODS[cell.method.basis] if cell.method.basis else None
+            runs.append(experiment.run(cell, lambda _name: _advance(bar), basis))
+            parameters[cell.method.name] = experiment.parameters(cell)
+    figures = protocol.describe() | {"trainable_parameters": parameters}
+    routed = _routed(experiment, [cell for cell in cells if cell.method in CORE]) if args.routed else []
+    more = [routed_section(routed)] if routed else []
+    write_report(runs, figures | {"routed": routed_figures(routed)}, args.report, more)
+    return 0
+
+
+def _routed(experiment: Any, cells: Sequence[Any]) -> list[Any]:
+    from crma_eval.learning.routed import experiment_router, routed_run, routes_matter
+
+    chosen = [cell for cell in cells if routes_matter(experiment, cell)]
+    if not chosen:
+        return []
+    router = experiment_router(experiment)
+    bar = tqdm(chosen, desc="through the router", unit="run", file=sys.stderr, dynamic_ncols=True)
+    return [routed_run(experiment, cell, router) for cell in bar]
+
+
+def _advance(bar: Any) -> None:
+    bar.update()
+
+
+def _chosen(args: argparse.Namespace) -> tuple[Any, Any]:
+    methods = CORE if args.methods is None else methods_named(args.methods)
+    default = COMPARISONS if args.methods is None else ()
+    return methods, default if args.baselines is None else methods_named(args.baselines)
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        seeds = tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"seeds {text!r}; give whole numbers separated by commas, as 0,42,1234") from error
+    if len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise ConfigError(f"seeds {text!r}; give each once, 0 or more")
+    return seeds

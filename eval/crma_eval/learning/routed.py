@@ -1,0 +1,170 @@
+"""The same runs with the router choosing: forgetting is conditional on routing, so both stand side by side.
+
+Every domain is measured right after it was learnt and after the last stage, each row answered by what the
+router chooses among all domains; a domain that is not learnt yet is answered as the method answers it then.
+
+Owns: the routed measurements of a run and their figures. Knows nothing of how the router decides.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from crma_adapters.io.durable import move_folder_durably, temporary_path
+from crma_eval.learning.protocol import Cell, Experiment
+from crma_eval.learning.retention.matrix import Asked, RoutedDomain, Routes, Servers, routed_matrix
+from crma_eval.learning.retention.questions import routed_text
+from crma_eval.learning.spread import spread
+from crma_eval.learning.table import cell
+from crma_eval.report import Section
+from crma_router.router import Router
+from crma_training.continual.method import Serving
+from crma_training.routing import fit_release_router
+
+ROUTER = "router"
+
+
+@dataclass(frozen=True)
+class RoutedRun:
+    """One cell: each domain when it was learnt, and each after the last stage."""
+
+    method: str
+    seed: int
+    learnt: tuple[RoutedDomain, ...]
+    final: tuple[RoutedDomain, ...]
+
+    def drift(self, *, routed: bool) -> float:
+        """Mean relative change of loss of the earlier domains, as the design's drift."""
+        pairs = [
+            (_loss(now, routed), _loss(then, routed))
+            for now, then in zip(self.final[:-1], self.learnt, strict=False)
+        ]
+        return sum((now - then) / then for now, then in pairs) / len(pairs)
+
+    def final_loss(self, *, routed: bool) -> float:
+        """Mean over domains after the last stage, nats per answer token."""
+        return sum(_loss(domain, routed) for domain in self.final) / len(self.final)
+
+    def accuracy(self, *, routed: bool) -> float:
+        """AP: mean exact match over domains after the last stage, 0 to 1."""
+        scores = [domain.routed if routed else domain.oracle for domain in self.final]
+        return sum(found.accuracy for found in scores) / len(scores)
+
+    @property
+    def share(self) -> float:
+        """Of the final routed loss, what is due to routing."""
+        return 1 - self.final_loss(routed=False) / self.final_loss(routed=True)
+
+    @property
+    def right(self) -> float:
+        """Share of rows that the router sends to their own domain."""
+        rows = [choice == domain.domain for domain in self.final for choice in domain.choices]
+        return sum(rows) / len(rows)
+
+
+def routes_matter(experiment: Experiment, found: Cell) -> bool:
+    """Whether the method answers domains with different states, so that a router has something to choose."""
+    return len(set(experiment.servings(found))) > 1
+
+
+def experiment_router(experiment: Experiment) -> Router:
+    """The router of the experiment's data, fitted as crma-train does, once per work folder and data."""
+    folder = experiment.work / ROUTER / experiment.data.sha256[:12]
+    if not folder.exists():
+        draft = temporary_path(experiment.work)
+        draft.mkdir(parents=True)
+        fit_release_router(experiment.data.domains, experiment.data.out_of_domain, 0, draft)
+        move_folder_durably(experiment.work, draft, folder)
+    return Router.load(folder)
+
+
+def routed_run(experiment: Experiment, found: Cell, router: Routes) -> RoutedRun:
+    """Measures a complete cell through the router."""
+    asked = _asked(experiment)
+    final = routed_matrix(asked, _servers(experiment, found, len(asked)), router, experiment.scores)
+    learnt = [
+        routed_matrix([domain], _servers(experiment, found, stage), router, experiment.scores)[0]
+        for stage, domain in enumerate(asked, start=1)
+    ]
+    return RoutedRun(found.method.name, found.seed, tuple(learnt), tuple(final))
+
+
+def routed_section(runs: Sequence[RoutedRun]) -> Section:
+    """Oracle and routed figures by method, mean over seeds."""
+    methods = dict.fromkeys(run.method for run in runs)
+    rows = tuple(_row(name, [run for run in runs if run.method == name]) for name in methods)
+    header = (
+        "method",
+        "rows routed right, %",
+        "drift, % (oracle)",
+        "drift, % (routed)",
+        "final loss (oracle)",
+        "final loss (routed)",
+        "share of loss due to routing, %",
+        "AP, % (oracle)",
+        "AP, % (routed)",
+    )
+    remarks = (
+        "Oracle: each row is answered by its own domain's adapter. Routed: by what a router chooses that was "
+        "fitted on the same domains' questions and saw none of these rows. Loss in nats per answer token.",
+    )
+    return Section("Through the router", header, rows, remarks)
+
+
+def routed_figures(runs: Sequence[RoutedRun]) -> list[dict[str, object]]:
+    """For the report's JSON."""
+    return [
+        {
+            "method": run.method,
+            "seed": run.seed,
+            "routed_right": run.right,
+            "share_due_to_routing": run.share,
+            **{
+                f"{name}_{way}": figure(run, way == "routed")
+                for name, figure in _FIGURES.items()
+                for way in ("oracle", "routed")
+            },
+        }
+        for run in runs
+    ]
+
+
+_FIGURES: dict[str, Callable[[RoutedRun, bool], float]] = {
+    "drift": lambda run, routed: run.drift(routed=routed),
+    "final_loss": lambda run, routed: run.final_loss(routed=routed),
+    "average_accuracy": lambda run, routed: run.accuracy(routed=routed),
+}
+
+
+def _row(name: str, runs: Sequence[RoutedRun]) -> tuple[str, ...]:
+    def over(figure: Callable[[RoutedRun], float], scale: float, digits: int) -> str:
+        return cell(spread(figure(run) for run in runs), scale, digits)
+
+    pairs = [
+        over(lambda run, f=figure, r=routed: f(run, r), scale, digits)  # type: ignore[misc]
+        for figure, scale, digits in zip(_FIGURES.values(), (100, 1, 100), (2, 3, 1), strict=True)
+        for routed in (False, True)
+    ]
+    share = over(lambda run: run.share, 100, 1)
+    return (name, over(lambda run: run.right, 100, 1), *pairs[:4], share, *pairs[4:])
+
+
+def _servers(experiment: Experiment, found: Cell, stages: int) -> Servers:
+    done = experiment.stages(found)[:stages]
+    states = [found.method.serving(done, index) or Serving() for index in range(len(experiment.domains) + 1)]
+    return Servers(dict(zip(experiment.domains, states, strict=False)), fallback=states[-1])
+
+
+def _asked(experiment: Experiment) -> list[Asked]:
+    return [
+        Asked(
+            domain.name,
+            tuple(routed_text(row) for row in domain.holdout),
+            tuple(routed_text(row) for row in experiment.protocol.short_answers(domain)),
+            paper,
+        )
+        for domain, paper in zip(experiment.data.domains, experiment.exams, strict=True)
+    ]
+
+
+def _loss(domain: RoutedDomain, routed: bool) -> float:
+    return (domain.routed if routed else domain.oracle).loss

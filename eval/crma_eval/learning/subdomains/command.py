@@ -1,0 +1,85 @@
+"""`crma-eval subdomains`: what is kept when the sub-domains of one field are learnt one after another.
+
+Owns: the command line and the order of things. Knows nothing of how a figure is made.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from crma_adapters.errors import ConfigError
+from crma_eval.learning.setup import BESIDE
+from crma_eval.learning.subdomains.split import Size, split_field
+from crma_training.continual.registry import methods_named
+from crma_training.flags import add_options, config_from, names
+
+METHODS = ("modular", "naive")
+EPOCHS = 6
+DESCRIPTION = """\
+Cuts a field into four sub-domains, learns them one after another under each method, and asks the same probe
+questions right after each was learnt and again at the end; scored by exact match. Whatever is finished in
+WORK is not done again: give the same command again after a stop.
+"""
+
+
+def add_command(commands: Any) -> None:
+    """Add `subdomains` to the subcommands of `crma-eval`."""
+    parser = commands.add_parser(
+        "subdomains",
+        help="retention over the sub-domains of one field, by probe questions",
+        description=DESCRIPTION,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--data", type=Path, required=True, help="dataset folder with the field as a domain")
+    parser.add_argument("--work", type=Path, required=True, help="folder for training runs and measurements")
+    parser.add_argument("--field", default="legal", help="domain to cut (default: %(default)s)")
+    shown = ",".join(METHODS)
+    parser.add_argument("--methods", type=names, default=METHODS, help=f"default: {shown}")
+    for flag, default, meaning in (
+        ("--facts", Size.facts, "facts trained per sub-domain"),
+        ("--phrasings", Size.phrasings, "training rows per fact"),
+        ("--probes", Size.probes, "facts probed per sub-domain"),
+        ("--epochs", EPOCHS, "passes over each sub-domain's rows"),
+    ):
+        parser.add_argument(flag, type=int, default=default, help=f"{meaning} (default: {default})")
+    parser.add_argument("--report", type=Path, help="folder to write subdomains.json and subdomains.md into")
+    add_options(parser, leave_out=(*BESIDE, "epochs"))
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, probe, print, write; status 1 if MODULAR lost a probe that it had learnt."""
+    size = _size(args)
+    config = config_from(args)
+    methods = methods_named(args.methods)
+    parts = split_field(args.data, args.field, size)
+    from crma_eval.learning.subdomains.protocol import run_methods
+    from crma_eval.learning.subdomains.summary import OURS, subdomains_report
+
+    total = len(methods) * len(parts)
+    with tqdm(total=total, desc="subdomains", unit="stage", file=sys.stderr, dynamic_ncols=True) as bar:
+
+        def learnt(method: str, part: str) -> None:
+            bar.set_postfix_str(f"{method}: {part} learnt")
+            bar.update()
+
+        say = lambda line: tqdm.write(line, file=sys.stderr)  # noqa: E731
+        found = run_methods(parts, size, config, methods, args.work, learnt=learnt, say=say)
+    report = subdomains_report(args.field, parts, size, config, found)
+    print(report.markdown())
+    if args.report is not None:
+        report.write(args.report)
+    ours = [retention for retention in found if retention.method == OURS]
+    return 0 if all(retention.retained == retention.learnt for retention in ours) else 1
+
+
+def _size(args: argparse.Namespace) -> Size:
+    for flag, value in (("--facts", args.facts), ("--phrasings", args.phrasings), ("--probes", args.probes)):
+        if value < 1:
+            raise ConfigError(f"{flag} is {value}; give a number that is at least 1")
+    if args.probes > args.facts:
+        raise ConfigError(f"--probes is {args.probes}, --facts {args.facts}; only trained facts are probed")
+    return Size(args.facts, args.phrasings, args.probes)

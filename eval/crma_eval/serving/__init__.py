@@ -1,0 +1,1 @@
+"""A running server, over HTTP: its speed beside bare vLLM, and what it does under load, changes and kills."""
