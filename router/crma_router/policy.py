@@ -21,7 +21,7 @@ class RoutingDecision:
     confidence: calibrated probability, 0 to 1, that the leading domain is the right one if any is.
     scores: the same for every domain; they sum to 1. Whether any is right, the distance says.
     ood_distance, ood_threshold: in standard deviations beyond the usual text of the domains; over is outside.
-    path: `sticky` where the conversation decided (`crma_router.stickiness`), never of a text by itself.
+    path: `sticky` where the conversation decided (`conversation.state`), never of a text by itself.
     reason: a sentence for people. cause: the same for metrics, one of seven; the last three are of `sticky`.
     """
 

@@ -9,18 +9,18 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from crma_adapters.errors import RouterError
-from crma_router.cache import CachedEmbedder
-from crma_router.embedder import Embedder, Embeddings
-from crma_router.embedder_names import open_embedder
-from crma_router.examples import RouterData, embed_examples
-from crma_router.features import clip, has_words
-from crma_router.fit import ACCEPTANCE, fit_model
-from crma_router.judge import Judge
-from crma_router.model import RouterModel
-from crma_router.persist import load_model, save_model
+from crma_router.classifier.artifact import load_model, save_model
+from crma_router.classifier.data import RouterData, embed_examples
+from crma_router.classifier.domain_classifier import Judge
+from crma_router.classifier.fit import ACCEPTANCE, fit_model
+from crma_router.classifier.model import RouterModel
+from crma_router.drift import Usual
+from crma_router.encoders.cache import CachedEmbedder
+from crma_router.encoders.names import open_embedder
+from crma_router.encoders.sentence_transformers import Embedder, Embeddings
 from crma_router.policy import Policy, RoutingDecision, decide
-from crma_router.spelling import spelling
-from crma_router.usual import Usual
+from crma_router.text.clip import clip, has_words
+from crma_router.text.spelling import spelling
 
 __all__ = ["Router", "RouterData", "RoutingDecision", "fit_router"]
 

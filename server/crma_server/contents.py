@@ -14,7 +14,7 @@ from crma_adapters.store.ledger import POINTER_FILE
 from crma_adapters.store.release import Release
 from crma_adapters.store.store import Store
 from crma_adapters.store.verify import verify_plain, verify_release
-from crma_router.persist import load_model
+from crma_router.classifier.artifact import load_model
 from crma_server.progress import report
 
 # vLLM's own upper limit for --max-lora-rank (vllm.config.lora.MaxLoRARanks).

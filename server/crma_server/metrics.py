@@ -8,8 +8,8 @@ releases and the router only, never from requests, so their number is bounded: b
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from crma_adapters.store.release import Release
+from crma_router.drift import Drift
 from crma_router.policy import RoutingDecision
-from crma_router.usual import Drift
 from crma_server.answer_metrics import AnswerMetrics, can_remove
 
 _ROUTER_SECONDS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)

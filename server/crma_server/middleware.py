@@ -12,7 +12,7 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from crma_adapters.errors import RouterError, UnknownModelError
-from crma_router.router_queue import RouterBusyError
+from crma_router.batching import RouterBusyError
 from crma_server.body_limit import replay
 from crma_server.catalog import AUTO, BASE
 from crma_server.in_flight import Lease

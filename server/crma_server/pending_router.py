@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from crma_router.persist import load_model
+from crma_router.classifier.artifact import load_model
 from crma_router.router import Router
 
 

@@ -17,8 +17,8 @@ from typing import Protocol
 
 from crma_adapters.errors import ConfigError, CrmaError, UnknownModelError
 from crma_adapters.store.release import Pointer
+from crma_router.drift import DriftWatch
 from crma_router.router import Router
-from crma_router.usual import DriftWatch
 from crma_server.bundles import Bundle
 from crma_server.draining import Draining
 from crma_server.engine import Engine

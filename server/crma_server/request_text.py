@@ -1,13 +1,13 @@
 """The conversation of a request, whichever API it was sent to.
 
 Owns: where chat, responses, messages and completions requests keep what the user wrote. Which turns and parts
-of a conversation count is `crma_router.conversation`'s.
+of a conversation count is `crma_router.conversation.messages`'s.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from crma_router.conversation import Conversation, read_conversation
+from crma_router.conversation.messages import Conversation, read_conversation
 
 
 def request_conversation(body: Mapping[str, Any]) -> Conversation:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from crma_adapters.errors import RouterError
-from crma_router.conversation import Conversation
-from crma_router.dialogue import OpenDialogue, open_dialogue
+from crma_router.batching import BatchRouter, RouterQueue
+from crma_router.conversation.dialogue import OpenDialogue, open_dialogue
+from crma_router.conversation.messages import Conversation
+from crma_router.conversation.sessions import KeyKind, SessionKey, Sessions
+from crma_router.drift import DriftWatch
 from crma_router.policy import Policy, RoutingDecision
-from crma_router.router_queue import BatchRouter, RouterQueue
-from crma_router.sessions import KeyKind, SessionKey, Sessions
-from crma_router.usual import DriftWatch
 from crma_server.catalog import Catalog, Entry, Selection, Target
 from crma_server.in_flight import InFlight, Lease
 from crma_server.metrics import Metrics

@@ -7,7 +7,7 @@ what is remembered under a key.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from crma_router.sessions import SessionKey
+from crma_router.conversation.sessions import SessionKey
 
 SESSION_HEADERS = (b"x-session-id", b"x-conversation-id")
 _SESSION_MEMBERS = ("session_id", "conversation_id", "conversation")

@@ -6,7 +6,7 @@ where it is in every process, and a growing weight only adds sessions. Knows not
 
 import hashlib
 
-from crma_router.sessions import SessionKey
+from crma_router.conversation.sessions import SessionKey
 from crma_server.catalog import Trial
 
 

@@ -2,7 +2,7 @@
 
 from crma_eval.routing.asked import FOLLOW_UPS, MENTIONS, conversations, mentions
 from crma_eval.routing.slips import NEIGHBOURS, mistype
-from crma_router.augment import typos
+from crma_router.classifier.augment import typos
 
 QUESTIONS = {
     "medical": [f"What does symptom {number} point to?" for number in range(12)],

@@ -10,7 +10,7 @@ import pytest
 from crma_eval.cli import main
 from crma_eval.routing import embeddings
 from crma_eval.routing.sets import load_sets, other_languages
-from crma_router.embedder import Embeddings
+from crma_router.encoders.sentence_transformers import Embeddings
 from crma_router.router import RouterData, fit_router
 
 WORDS = {

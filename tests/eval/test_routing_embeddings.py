@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from crma_eval.routing.embeddings import PROBE, KeptEmbedder
-from crma_router.embedder import Embeddings
+from crma_router.encoders.sentence_transformers import Embeddings
 
 
 class Counting:

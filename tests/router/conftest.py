@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from crma_router.embedder import Embeddings
+from crma_router.encoders.sentence_transformers import Embeddings
 from crma_router.router import Router, RouterData, fit_router
 
 TOPICS = {

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from crma_router.augment import Augmentation, Rarity, augment, casing, chatty, typos
+from crma_router.classifier.augment import Augmentation, Rarity, augment, casing, chatty, typos
 
 TERMS = ("tort", "estoppel", "escrow", "lien", "novation")
 TEXTS = [f"What does the term {word} mean in law?" for word in TERMS]

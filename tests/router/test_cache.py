@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crma_router.cache import CACHE_BYTES, CachedEmbedder, EmbeddingCache
-from crma_router.embedder import Embeddings
+from crma_router.encoders.cache import CACHE_BYTES, CachedEmbedder, EmbeddingCache
+from crma_router.encoders.sentence_transformers import Embeddings
 
 
 class CountingEmbedder:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from crma_router.calibrate import balanced_quantile, class_weights, fit_temperature, standardise
-from crma_router.linear import softmax
+from crma_router.classifier.calibration import balanced_quantile, class_weights, fit_temperature, standardise
+from crma_router.classifier.head import softmax
 
 
 @pytest.mark.parametrize("temperature", [0.25, 1.0, 4.0])

@@ -11,10 +11,10 @@ from crma_adapters.errors import RouterError
 from crma_adapters.store.card import AdapterCard, CardData, CardLoss, CardTraining
 from crma_adapters.store.release import AdapterEntry
 from crma_adapters.store.store import Store
-from crma_router.change import calibrate, load_live, publish_change
-from crma_router.cli import main
-from crma_router.embedder import SentenceTransformerEmbedder
-from crma_router.kept_examples import save_examples
+from crma_router.classifier.kept_examples import save_examples
+from crma_router.cli.change import calibrate, load_live, publish_change
+from crma_router.cli.main import main
+from crma_router.encoders.sentence_transformers import SentenceTransformerEmbedder
 from crma_router.policy import Policy
 from crma_router.router import Router, RouterData, fit_router
 

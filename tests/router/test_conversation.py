@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crma_adapters.errors import RouterError
-from crma_router.conversation import conversation_text
-from crma_router.features import BUDGET_CHARACTERS
+from crma_router.conversation.messages import conversation_text
+from crma_router.text.clip import BUDGET_CHARACTERS
 
 LONG_QUESTION = "What is the usual dose of ibuprofen for adults?"
 

@@ -1,8 +1,8 @@
 """When the memory is believed."""
 
-from crma_router.conversation import Conversation
-from crma_router.dialogue import OpenDialogue, open_dialogue
-from crma_router.sessions import SessionKey, Sessions
+from crma_router.conversation.dialogue import OpenDialogue, open_dialogue
+from crma_router.conversation.messages import Conversation
+from crma_router.conversation.sessions import SessionKey, Sessions
 
 SESSION, USER, OPENING = (SessionKey.of(kind, b"1") for kind in ("session", "user", "opening"))
 

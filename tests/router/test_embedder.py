@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from crma_adapters.errors import RouterError
-from crma_router.embedder import DEFAULT_EMBEDDER, SentenceTransformerEmbedder
+from crma_router.encoders.sentence_transformers import DEFAULT_EMBEDDER, SentenceTransformerEmbedder
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from onnxruntime import InferenceSession
 
 from crma_adapters.errors import RouterError
 from crma_adapters.models.packaged import embedder_path
-from crma_router.embedder import Embeddings, SentenceTransformerEmbedder, words_part
-from crma_router.embedder_graph import build_graph, quantise
-from crma_router.embedder_int8 import ENDS_TOKENS, TELLING_TOKENS, Int8Embedder
+from crma_router.encoders.graph import build_graph, quantise
+from crma_router.encoders.onnx import ENDS_TOKENS, TELLING_TOKENS, Int8Embedder
+from crma_router.encoders.sentence_transformers import Embeddings, SentenceTransformerEmbedder, words_part
 
 QUESTIONS = [
     "How do I lower a fever?",

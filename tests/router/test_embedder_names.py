@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from crma_adapters.errors import RouterError
-from crma_router.embedder import DEFAULT_EMBEDDER, SentenceTransformerEmbedder
-from crma_router.embedder_int8 import Int8Embedder
-from crma_router.embedder_names import open_embedder
+from crma_router.encoders.names import open_embedder
+from crma_router.encoders.onnx import Int8Embedder
+from crma_router.encoders.sentence_transformers import DEFAULT_EMBEDDER, SentenceTransformerEmbedder
 
 
 def test_a_budget_in_the_name_means_the_fast_one() -> None:

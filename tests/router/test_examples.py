@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from crma_adapters.errors import RouterError
-from crma_router.augment import Augmentation
-from crma_router.embedder import Embedder, Embeddings
-from crma_router.examples import RouterData, embed_examples
+from crma_router.classifier.augment import Augmentation
+from crma_router.classifier.data import RouterData, embed_examples
+from crma_router.encoders.sentence_transformers import Embedder, Embeddings
 
 TEN = [f"question {number}" for number in range(10)]
 

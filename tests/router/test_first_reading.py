@@ -7,9 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crma_router.cache import CachedEmbedder
-from crma_router.embedder import Embedder, Embeddings, words_part
-from crma_router.first_reading import (
+from crma_router.classifier.first_reading import (
     FEWEST_OUTSIDE,
     MORE_LET_IN,
     SURE_FROM,
@@ -17,6 +15,8 @@ from crma_router.first_reading import (
     decides,
     least_sure,
 )
+from crma_router.encoders.cache import CachedEmbedder
+from crma_router.encoders.sentence_transformers import Embedder, Embeddings, words_part
 from crma_router.policy import Evidence
 from crma_router.router import Router, RouterData, fit_router
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crma_router.embedder import Embedder
-from crma_router.examples import embed_examples
-from crma_router.fit import ACCEPTANCE, ENOUGH_OUTSIDE, FOLDS, _folds
+from crma_router.classifier.data import embed_examples
+from crma_router.classifier.fit import ACCEPTANCE, ENOUGH_OUTSIDE, FOLDS, _folds
+from crma_router.encoders.sentence_transformers import Embedder
 from crma_router.router import Router, RouterData, fit_router
 
 

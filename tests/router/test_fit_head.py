@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from crma_router.embedder import Embeddings
-from crma_router.examples import EmbeddedExamples
-from crma_router.fit_head import PROTOTYPES, fit_head
-from crma_router.linear import Labels
+from crma_router.classifier.data import EmbeddedExamples
+from crma_router.classifier.fit_head import PROTOTYPES, fit_head
+from crma_router.classifier.head import Labels
+from crma_router.encoders.sentence_transformers import Embeddings
 
 
 def crossed(rows: int = 60, size: int = 8) -> tuple[Embeddings, Labels]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from crma_router.follow_up import shape_of
+from crma_router.conversation.follow_up import shape_of
 
 
 @pytest.mark.parametrize(

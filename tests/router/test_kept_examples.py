@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from crma_adapters.errors import RouterError
-from crma_router.kept_examples import MOST_KEPT, load_examples, save_examples
+from crma_router.classifier.kept_examples import MOST_KEPT, load_examples, save_examples
 from crma_router.router import RouterData
 
 DATA = RouterData({"medical": ["a fever?", "a cough?"], "legal": ["a tort?", "née — 法?"]}, ["hello"])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from crma_router.linear import LinearHead, Prototypes, outside_log_odds, softmax
+from crma_router.classifier.head import LinearHead, Prototypes, outside_log_odds, softmax
 
 EMBEDDINGS = np.array([[1.0, 0.0], [0.6, 0.8]], np.float32)
 HEAD = LinearHead(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.covariance import ledoit_wolf
 
-from crma_router.mahalanobis import MOST_DIRECTIONS, fit_mahalanobis
+from crma_router.classifier.mahalanobis import MOST_DIRECTIONS, fit_mahalanobis
 
 
 def rows(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:

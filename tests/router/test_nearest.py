@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from crma_adapters.errors import RouterError
-from crma_router.embedder import Embedder, Embeddings
-from crma_router.kept_examples import save_examples
-from crma_router.nearest import nearest_examples
+from crma_router.classifier.kept_examples import save_examples
+from crma_router.cli.nearest import nearest_examples
+from crma_router.encoders.sentence_transformers import Embedder, Embeddings
 from crma_router.router import RouterData
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from crma_router.mahalanobis import Mahalanobis
-from crma_router.outside import Outside, Standard, Unlikeness
+from crma_router.classifier.mahalanobis import Mahalanobis
+from crma_router.classifier.ood import Outside, Standard, Unlikeness
 
 NOWHERE = Mahalanobis(np.zeros((1, 2), np.float32), np.zeros((1, 2), np.float32), 1.0)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from crma_router.overlap import overlaps
+from crma_router.cli.overlap import overlaps
 from crma_router.router import Router, RouterData
 
 

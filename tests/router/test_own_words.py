@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crma_router.features import has_words
-from crma_router.own_words import own_words
+from crma_router.conversation.question import own_words
+from crma_router.text.clip import has_words
 
 CONTRACT = "The lessee shall pay the lessor a penalty upon breach of this agreement before the court. " * 30
 

@@ -12,13 +12,13 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from crma_adapters.errors import RouterError
-from crma_router.embedder import Embedder
-from crma_router.fit_head import PROTOTYPES
-from crma_router.judge import Judge
-from crma_router.linear import LinearHead, Prototypes
-from crma_router.mahalanobis import MOST_DIRECTIONS, Mahalanobis
-from crma_router.outside import Standard, Unlikeness
-from crma_router.persist import DOCUMENT_NAME, TENSORS_NAME, load_model, save_model
+from crma_router.classifier.artifact import DOCUMENT_NAME, TENSORS_NAME, load_model, save_model
+from crma_router.classifier.domain_classifier import Judge
+from crma_router.classifier.fit_head import PROTOTYPES
+from crma_router.classifier.head import LinearHead, Prototypes
+from crma_router.classifier.mahalanobis import MOST_DIRECTIONS, Mahalanobis
+from crma_router.classifier.ood import Standard, Unlikeness
+from crma_router.encoders.sentence_transformers import Embedder
 from crma_router.router import Router, RouterData
 
 LARGEST_BYTES = 2_000_000

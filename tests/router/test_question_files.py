@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from crma_adapters.errors import DataError
-from crma_router.question_files import Labelled, read_labelled, read_questions
+from crma_router.cli.question_files import Labelled, read_labelled, read_questions
 
 
 def test_rows_of_every_form(tmp_path: Path) -> None:

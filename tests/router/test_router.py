@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crma_adapters.errors import RouterError
-from crma_router.embedder import Embedder
+from crma_router.encoders.sentence_transformers import Embedder
 from crma_router.router import Router, RouterData
 
 QUESTION = "what is a fever and a rash"

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crma_router.batching import RouterBusyError, RouterQueue
 from crma_router.policy import RoutingDecision
-from crma_router.router_queue import RouterBusyError, RouterQueue
 
 
 class EchoRouter:
@@ -261,7 +261,7 @@ def test_matrix_products_have_one_thread_while_a_queue_decides() -> None:
     """In a process of its own: what others loaded or limited must not decide."""
     script = (
         "from threadpoolctl import threadpool_info as info\n"
-        "from crma_router.router_queue import RouterQueue\n"
+        "from crma_router.batching import RouterQueue\n"
         "RouterQueue().close()\n"
         "print({one['num_threads'] for one in info() if one['user_api'] == 'blas'})"
     )

@@ -1,8 +1,8 @@
 """Counting what was routed right."""
 
-from crma_router.question_files import Labelled
+from crma_router.cli.question_files import Labelled
+from crma_router.cli.scores import score
 from crma_router.router import Router, RouterData
-from crma_router.scores import score
 
 
 def test_right_and_elsewhere_are_counted_by_domain(router: Router, data: RouterData) -> None:

@@ -4,7 +4,7 @@ import tracemalloc
 
 import pytest
 
-from crma_router.sessions import (
+from crma_router.conversation.sessions import (
     MOST_SESSIONS,
     SESSION_BYTES,
     SessionKey,

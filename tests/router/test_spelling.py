@@ -2,8 +2,8 @@
 
 import pytest
 
-from crma_router.features import BUDGET_CHARACTERS
-from crma_router.spelling import spelling
+from crma_router.text.clip import BUDGET_CHARACTERS
+from crma_router.text.spelling import spelling
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crma_router.conversation import Conversation
-from crma_router.dialogue import open_dialogue
+from crma_router.conversation.dialogue import open_dialogue
+from crma_router.conversation.messages import Conversation
+from crma_router.conversation.sessions import SessionKey, Sessions
+from crma_router.conversation.state import HISTORY_TURNS, Dialogue
 from crma_router.policy import Evidence, Policy, RoutingDecision, decide
-from crma_router.sessions import SessionKey, Sessions
-from crma_router.stickiness import HISTORY_TURNS, Dialogue
 
 FEVER = "Which drugs lower a high fever in small children?"
 LEASE = "Can my landlord keep the deposit when the lease ends?"

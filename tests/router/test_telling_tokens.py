@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crma_router.telling_tokens import TellingTokens
+from crma_router.encoders.telling_tokens import TellingTokens
 
 VOCABULARY = {"[CLS]": 1, "[SEP]": 2, "of": 10, "##s": 11, "##itis": 12, "fever": 50, "derm": 60, "rash": 70}
 CLS, SEP, OF, S, ITIS, FEVER, DERM, RASH = VOCABULARY.values()

@@ -4,14 +4,14 @@ import math
 
 import pytest
 
-from crma_router.policy import RoutingDecision
-from crma_router.usual import (
+from crma_router.drift import (
     CONFIDENCE_EDGES,
     FEWEST,
     DriftWatch,
     stability_index,
     usual_of,
 )
+from crma_router.policy import RoutingDecision
 
 
 def decision(domain: str | None, confidence: float) -> RoutingDecision:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from crma_router.word_vectors import WordVectors
+from crma_router.encoders.word_vectors import WordVectors
 
 
 @pytest.fixture

@@ -162,8 +162,8 @@ def publish_small_store(root: Path, drafts: Path, base: BaseModel, router: Path 
 @pytest.fixture(scope="session")
 def small_router(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A router folder fitted on the questions above with the real embedder."""
-    from crma_router.embedder import SentenceTransformerEmbedder
-    from crma_router.examples import RouterData
+    from crma_router.classifier.data import RouterData
+    from crma_router.encoders.sentence_transformers import SentenceTransformerEmbedder
     from crma_router.router import fit_router
 
     folder = tmp_path_factory.mktemp("router") / "router"

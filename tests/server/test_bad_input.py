@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from starlette.types import Message, Receive, Scope, Send
 
+from crma_router.conversation.sessions import Sessions
+from crma_router.drift import DriftWatch, usual_of
 from crma_router.policy import Evidence, Policy, RoutingDecision, decide
-from crma_router.sessions import Sessions
-from crma_router.usual import DriftWatch, usual_of
 from crma_server.catalog import Catalog, adapter_entry, backbone_entry
 from crma_server.metrics import Metrics
 from crma_server.middleware import RoutingMiddleware

@@ -4,8 +4,8 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from crma_adapters.store.release import AdapterEntry, Canary, Part, Release
+from crma_router.drift import Drift
 from crma_router.policy import RoutingDecision
-from crma_router.usual import Drift
 from crma_server.metrics import Metrics
 
 RELEASE = Release(

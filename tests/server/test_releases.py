@@ -436,8 +436,8 @@ def test_a_canary_answers_its_share_and_keeps_its_sessions() -> None:
 
 async def answered(server: Server) -> dict[int, str]:
     """Which engine model answers each of a thousand sessions."""
-    from crma_router.conversation import Conversation
-    from crma_router.sessions import SessionKey
+    from crma_router.conversation.messages import Conversation
+    from crma_router.conversation.sessions import SessionKey
     from crma_server.selection import Asked
 
     def asked(session: int) -> Callable[[], Asked]:

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crma_router.sessions import SessionKey
+from crma_router.conversation.sessions import SessionKey
 from crma_server.catalog import Trial, adapter_entry
 from crma_server.trial import is_drawn
 

@@ -9,7 +9,7 @@ import pytest
 from crma_adapters.errors import RouterError
 from crma_adapters.store.release import Release
 from crma_adapters.store.store import Store
-from crma_router.kept_examples import load_examples
+from crma_router.classifier.kept_examples import load_examples
 from crma_router.router import Router
 from crma_training.cli import main
 

@@ -6,8 +6,8 @@ Owns: which questions stand for which domain. Knows nothing of how routing works
 from collections.abc import Sequence
 from pathlib import Path
 
-from crma_router.embedder_int8 import Int8Embedder
-from crma_router.kept_examples import save_examples
+from crma_router.classifier.kept_examples import save_examples
+from crma_router.encoders.onnx import Int8Embedder
 from crma_router.router import RouterData, fit_router
 from crma_training.data.dataset import DomainData
 from crma_training.small_talk import SMALL_TALK

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from crma_eval.routing.judged import judge
     from crma_eval.routing.sets import load_sets
     from crma_eval.routing.summary import routing_report
-    from crma_router.persist import load_model
+    from crma_router.classifier.artifact import load_model
     from crma_router.router import Router
 
     folder = args.router or _live_router(args.adapters)

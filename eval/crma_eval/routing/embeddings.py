@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from crma_adapters.models.cache import cache_dir
-from crma_router.embedder import Embedder, Embeddings, encode_words
-from crma_router.embedder_names import open_embedder
+from crma_router.encoders.names import open_embedder
+from crma_router.encoders.sentence_transformers import Embedder, Embeddings, encode_words
 
 PROBE = "Which of these texts was embedded before?"
 _AT_ONCE = 512  # texts embedded between two writes: what a stop loses

@@ -1,8 +1,7 @@
 """Typing mistakes for evaluation: those of a hand on a keyboard and of hurry.
 
 Owns: the model of mistakes, which is not the one that training questions are varied with
-(`crma_router.augment`): there letters change at random, here by their place on the keys. Knows nothing of
-sets.
+(`classifier.augment`): there letters change at random, here by their place on the keys. Knows of no sets.
 """
 
 import random

@@ -9,7 +9,7 @@ from pathlib import Path
 from crma_adapters.errors import ConfigError
 from crma_eval.learning.retention.matrix import Asked
 from crma_eval.learning.setup import Exam
-from crma_router.conversation import conversation_text
+from crma_router.conversation.messages import conversation_text
 from crma_training.data.dataset import load_dataset
 from crma_training.data.rows import Row, read_rows
 from crma_training.data.tokens import encode

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
 from crma_eval.routing.conversations.scripts import Script
-from crma_router.conversation import read_conversation
-from crma_router.dialogue import open_dialogue
+from crma_router.conversation.dialogue import open_dialogue
+from crma_router.conversation.messages import read_conversation
+from crma_router.conversation.sessions import SessionKey, Sessions
 from crma_router.policy import Policy, RoutingDecision
-from crma_router.sessions import SessionKey, Sessions
 
 Client = Literal[
     "history", "history, another process each turn", "last message and a session header", "no memory"

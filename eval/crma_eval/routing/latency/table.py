@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from crma_eval.routing.latency.texts import fresh_texts
 from crma_eval.routing.latency.timing import WARMUP, Timing, time_decisions
-from crma_router.router_queue import BatchRouter
+from crma_router.batching import BatchRouter
 
 LENGTHS = (8, 32, 128, 512)
 CALLERS = (1, 8)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crma_router.batching import BatchRouter, RouterQueue
 from crma_router.policy import RoutingDecision
-from crma_router.router_queue import BatchRouter, RouterQueue
 
 WARMUP = 20
 

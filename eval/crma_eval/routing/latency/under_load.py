@@ -15,7 +15,7 @@ from crma_eval.routing.latency.load import STREAMS, ask_routed, busy
 from crma_eval.routing.latency.table import LENGTHS
 from crma_eval.routing.latency.texts import fresh_texts
 from crma_eval.routing.latency.timing import Quantiles, Timing, time_decisions
-from crma_router.router_queue import BatchRouter
+from crma_router.batching import BatchRouter
 
 REST_SEED, LOAD_SEED = 60_000, 70_000
 # vLLM's processes poll for their messages for a second after each, on every core there is, before they sleep.

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from crma_adapters.errors import RouterError
-from crma_router.features import clip
+from crma_router.text.clip import clip
 
 # "and the dosage?" says nothing by itself: turns before it are added until there are this many words.
 ENOUGH_WORDS = 6

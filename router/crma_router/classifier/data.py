@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from crma_adapters.errors import RouterError
 from crma_adapters.store.names import is_domain_name
-from crma_router.augment import Augmentation, augment
-from crma_router.embedder import Embedder, Embeddings, encode_words, words_part
-from crma_router.features import clip, has_words
-from crma_router.linear import Labels
+from crma_router.classifier.augment import Augmentation, augment
+from crma_router.classifier.head import Labels
+from crma_router.encoders.sentence_transformers import Embedder, Embeddings, encode_words, words_part
+from crma_router.text.clip import clip, has_words
 
 FEWEST_EXAMPLES = 10  # two for each fold
 AUGMENTATION = Augmentation()

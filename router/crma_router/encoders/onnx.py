@@ -14,10 +14,10 @@ import numpy as np
 
 from crma_adapters.errors import RouterError
 from crma_adapters.models.packaged import embedder_path
-from crma_router.embedder import DEFAULT_EMBEDDER, Embeddings
-from crma_router.features import cut_tokens
-from crma_router.telling_tokens import TellingTokens
-from crma_router.word_vectors import WordVectors
+from crma_router.encoders.sentence_transformers import DEFAULT_EMBEDDER, Embeddings
+from crma_router.encoders.telling_tokens import TellingTokens
+from crma_router.encoders.word_vectors import WordVectors
+from crma_router.text.clip import cut_tokens
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -89,7 +89,7 @@ class Int8Embedder:
             from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
             from tokenizers import Tokenizer
 
-            from crma_router.embedder_graph import build_graph
+            from crma_router.encoders.graph import build_graph
         except ImportError as error:
             raise RouterError(
                 f"embedder {self.name!r} needs {error.name}, which is not installed: "

@@ -9,10 +9,10 @@ from typing import ClassVar
 from pydantic import ConfigDict
 
 from crma_adapters.io.document import STRICT
-from crma_router.first_reading import FirstReading
-from crma_router.judge import Judge
+from crma_router.classifier.domain_classifier import Judge
+from crma_router.classifier.first_reading import FirstReading
+from crma_router.drift import Usual
 from crma_router.policy import Policy
-from crma_router.usual import Usual
 
 
 @dataclass(frozen=True)

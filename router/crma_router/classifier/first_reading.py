@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from crma_router.embedder import Embeddings
-from crma_router.judge import Judge
+from crma_router.classifier.domain_classifier import Judge
+from crma_router.encoders.sentence_transformers import Embeddings
 from crma_router.policy import Evidence
 
 SURE_FROM = (0.9, 0.95, 0.98, 0.99, 0.995)

@@ -12,10 +12,10 @@ from pydantic import ConfigDict, Field
 
 from crma_adapters.errors import RouterError
 from crma_adapters.io.document import STRICT, Finite
-from crma_router.judge import Judge
-from crma_router.linear import FloatArray, LinearHead, Prototypes
-from crma_router.mahalanobis import Mahalanobis
-from crma_router.outside import Above0, Outside, Standard, Unlikeness
+from crma_router.classifier.domain_classifier import Judge
+from crma_router.classifier.head import FloatArray, LinearHead, Prototypes
+from crma_router.classifier.mahalanobis import Mahalanobis
+from crma_router.classifier.ood import Above0, Outside, Standard, Unlikeness
 
 Tensors = Mapping[str, FloatArray]
 

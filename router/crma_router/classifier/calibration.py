@@ -6,8 +6,8 @@ Owns: the three calibrations. Knows nothing of texts, classifiers or distances.
 import numpy as np
 import numpy.typing as npt
 
-from crma_router.linear import FloatArray, Labels, softmax
-from crma_router.outside import Standard
+from crma_router.classifier.head import FloatArray, Labels, softmax
+from crma_router.classifier.ood import Standard
 
 _LOG_TEMPERATURES = np.linspace(np.log(0.05), np.log(20.0), 241)  # 2.5% apart
 

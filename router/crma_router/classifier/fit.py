@@ -12,17 +12,17 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from crma_router.calibrate import balanced_quantile, fit_temperature, standardise
-from crma_router.examples import EmbeddedExamples
-from crma_router.first_reading import FEWEST_OUTSIDE, FirstReading, least_sure
-from crma_router.fit_head import fit_head
-from crma_router.judge import Judge
-from crma_router.linear import FloatArray, Labels, LinearHead, outside_log_odds
-from crma_router.mahalanobis import Mahalanobis, fit_mahalanobis
-from crma_router.model import FitReport, RouterModel
-from crma_router.outside import Outside, Unlikeness
+from crma_router.classifier.calibration import balanced_quantile, fit_temperature, standardise
+from crma_router.classifier.data import EmbeddedExamples
+from crma_router.classifier.domain_classifier import Judge
+from crma_router.classifier.first_reading import FEWEST_OUTSIDE, FirstReading, least_sure
+from crma_router.classifier.fit_head import fit_head
+from crma_router.classifier.head import FloatArray, Labels, LinearHead, outside_log_odds
+from crma_router.classifier.mahalanobis import Mahalanobis, fit_mahalanobis
+from crma_router.classifier.model import FitReport, RouterModel
+from crma_router.classifier.ood import Outside, Unlikeness
+from crma_router.drift import usual_of
 from crma_router.policy import Evidence, Policy, RoutingDecision, decide
-from crma_router.usual import usual_of
 
 ACCEPTANCE = 0.95  # the share of the domains' held-out questions that must count as inside
 FOLDS = 5

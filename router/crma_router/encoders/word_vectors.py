@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import safe_open
 
-from crma_router.embedder import Embeddings
+from crma_router.encoders.sentence_transformers import Embeddings
 
 _TENSOR = "embeddings.word_embeddings.weight"
 

@@ -5,9 +5,9 @@ Owns: when the memory is believed and when the history is read again. Knows noth
 
 from dataclasses import dataclass
 
-from crma_router.conversation import Conversation
-from crma_router.sessions import SessionKey, Sessions, history_digest
-from crma_router.stickiness import Dialogue
+from crma_router.conversation.messages import Conversation
+from crma_router.conversation.sessions import SessionKey, Sessions, history_digest
+from crma_router.conversation.state import Dialogue
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ fitted, of texts or of policy.
 
 from dataclasses import dataclass
 
-from crma_router.embedder import Embeddings
-from crma_router.linear import FloatArray, LinearHead
-from crma_router.outside import Outside
+from crma_router.classifier.head import FloatArray, LinearHead
+from crma_router.classifier.ood import Outside
+from crma_router.encoders.sentence_transformers import Embeddings
 from crma_router.policy import Evidence
 
 

@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from crma_router.model import FitReport
+from crma_router.classifier.model import FitReport
 from crma_router.router import Router
 
 TAKEN = 0.3

@@ -15,9 +15,9 @@ import numpy as np
 from pydantic import ConfigDict, Field
 
 from crma_adapters.io.document import STRICT, Finite
-from crma_router.embedder import Embeddings
-from crma_router.linear import FloatArray, outside_log_odds
-from crma_router.mahalanobis import Mahalanobis
+from crma_router.classifier.head import FloatArray, outside_log_odds
+from crma_router.classifier.mahalanobis import Mahalanobis
+from crma_router.encoders.sentence_transformers import Embeddings
 
 Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 

@@ -9,7 +9,7 @@ from threading import Lock
 
 import numpy as np
 
-from crma_router.embedder import Embedder, Embeddings, encode_words
+from crma_router.encoders.sentence_transformers import Embedder, Embeddings, encode_words
 
 CACHE_BYTES = 16 * 2**20
 

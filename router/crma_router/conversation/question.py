@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from crma_router.features import BUDGET_CHARACTERS, has_words
+from crma_router.text.clip import BUDGET_CHARACTERS, has_words
 
 LONG_QUOTE = 200
 """Characters from which quoted text counts as pasted."""

@@ -16,12 +16,12 @@ from crma_adapters.io.document import parse_document, render_document
 from crma_adapters.io.regular_files import read_document
 from crma_adapters.io.tensor_file import check_finite
 from crma_adapters.store.names import is_domain_name
-from crma_router.first_reading import FirstReading
-from crma_router.judge_document import JudgeDocument, judge_of, numbers_of, tensors_of
-from crma_router.linear import FloatArray
-from crma_router.model import FitReport, RouterModel
+from crma_router.classifier.document import JudgeDocument, judge_of, numbers_of, tensors_of
+from crma_router.classifier.first_reading import FirstReading
+from crma_router.classifier.head import FloatArray
+from crma_router.classifier.model import FitReport, RouterModel
+from crma_router.drift import Usual
 from crma_router.policy import Policy
-from crma_router.usual import Usual
 
 ROUTER_FORMAT = 1
 DOCUMENT_NAME = "router.json"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from crma_router.embedder import Embeddings
+from crma_router.encoders.sentence_transformers import Embeddings
 
 NEIGHBOURS = 3
 """How many prototypes of a class are its nearest, if it has as many."""

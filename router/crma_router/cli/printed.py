@@ -5,10 +5,10 @@ Owns: the lines. Decides and measures nothing.
 
 from collections.abc import Sequence
 
-from crma_router.change import LiveRouter
-from crma_router.nearest import Neighbour
+from crma_router.cli.change import LiveRouter
+from crma_router.cli.nearest import Neighbour
+from crma_router.cli.scores import Scores
 from crma_router.policy import RoutingDecision
-from crma_router.scores import Scores
 
 _MOST_CHARACTERS = 70
 

@@ -3,8 +3,8 @@
 Owns: which kind of embedder a name means. Knows nothing of how one works.
 """
 
-from crma_router.embedder import Embedder, SentenceTransformerEmbedder
-from crma_router.embedder_int8 import Int8Embedder
+from crma_router.encoders.onnx import Int8Embedder
+from crma_router.encoders.sentence_transformers import Embedder, SentenceTransformerEmbedder
 
 
 def open_embedder(name: str) -> Embedder:

@@ -7,9 +7,9 @@ calibration or of texts.
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from crma_router.embedder import Embeddings
-from crma_router.examples import EmbeddedExamples
-from crma_router.linear import FloatArray, Labels, LinearHead, Prototypes
+from crma_router.classifier.data import EmbeddedExamples
+from crma_router.classifier.head import FloatArray, Labels, LinearHead, Prototypes
+from crma_router.encoders.sentence_transformers import Embeddings
 
 PROTOTYPES = 150
 """Of each class at most, and of every two examples one: 230 KB a domain for 768 dimensions."""

@@ -13,7 +13,8 @@ from pathlib import Path
 from crma_adapters.cli.command import run_command
 from crma_adapters.errors import ConfigError, RouterError
 from crma_adapters.store.store import Store
-from crma_router.change import (
+from crma_router.classifier.fit import ACCEPTANCE
+from crma_router.cli.change import (
     Change,
     LiveRouter,
     add_domain,
@@ -22,11 +23,10 @@ from crma_router.change import (
     publish_change,
     remove_domain,
 )
-from crma_router.fit import ACCEPTANCE
-from crma_router.nearest import Neighbour, nearest_examples
-from crma_router.printed import decision_lines, score_lines
-from crma_router.question_files import read_labelled, read_questions
-from crma_router.scores import score
+from crma_router.cli.nearest import Neighbour, nearest_examples
+from crma_router.cli.printed import decision_lines, score_lines
+from crma_router.cli.question_files import read_labelled, read_questions
+from crma_router.cli.scores import score
 
 COMMANDS = ("explain", "add", "remove", "calibrate", "eval")
 NEAREST = 3

@@ -8,9 +8,9 @@ process that sees the history comes to the same answer. Knows nothing of session
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from crma_router.conversation import MOST_TURNS, joint_text
-from crma_router.follow_up import Shape, shape_of
-from crma_router.own_words import own_words
+from crma_router.conversation.follow_up import Shape, shape_of
+from crma_router.conversation.messages import MOST_TURNS, joint_text
+from crma_router.conversation.question import own_words
 from crma_router.policy import Cause, Policy, RoutingDecision
 
 HISTORY_TURNS = 16

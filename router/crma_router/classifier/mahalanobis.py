@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crma_router.embedder import Embeddings
-from crma_router.linear import FloatArray, Labels
+from crma_router.classifier.head import FloatArray, Labels
+from crma_router.encoders.sentence_transformers import Embeddings
 
 MOST_DIRECTIONS = 128
 

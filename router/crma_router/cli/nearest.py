@@ -11,8 +11,8 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from crma_adapters.models.cache import cache_dir, make_once
-from crma_router.embedder import Embedder, Embeddings
-from crma_router.kept_examples import load_examples
+from crma_router.classifier.kept_examples import load_examples
+from crma_router.encoders.sentence_transformers import Embedder, Embeddings
 
 _FILE = "examples.safetensors"
 

@@ -13,10 +13,10 @@ from crma_adapters.errors import RouterError
 from crma_adapters.store.publication import Publication, publish_parts
 from crma_adapters.store.release import Release
 from crma_adapters.store.store import Store
-from crma_router.examples import RouterData
-from crma_router.fit import ACCEPTANCE
-from crma_router.kept_examples import load_examples, save_examples
-from crma_router.overlap import overlaps
+from crma_router.classifier.data import RouterData
+from crma_router.classifier.fit import ACCEPTANCE
+from crma_router.classifier.kept_examples import load_examples, save_examples
+from crma_router.cli.overlap import overlaps
 from crma_router.policy import Policy
 from crma_router.router import Router, fit_router
 

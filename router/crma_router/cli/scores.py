@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crma_router.question_files import Labelled
+from crma_router.cli.question_files import Labelled
 from crma_router.router import Router
 
 NONE = "none"

@@ -1,0 +1,1 @@
+"""Texts before they are embedded: how much of one is read, spelling."""
