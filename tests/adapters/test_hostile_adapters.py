@@ -400,9 +400,9 @@ KINDS: dict[str, Kind] = {
         plain=False,
     ),
     "another backbone": Kind(
-        edit(CARD, backbone=["0" * 12, None, "f" * 12]),
-        IncompatibleError,
-        "records no drift under it",
+        edit(CARD, backbone=["0" * 12, "f" * 12]),
+        StoreError,
+        "backbone [0f]{12}: not in the store",
         plain=False,
     ),
     "backbone that leads out": Kind(
@@ -418,7 +418,25 @@ KINDS: dict[str, Kind] = {
         edit(CARD, path=["/etc/passwd"]), IntegrityError, "adapter.json: path: ", plain=False, times=1
     ),
     "card of another format": Kind(
-        edit(CARD, format=[0, 2, "1", None]), IncompatibleError, "format .* expected 1", plain=False
+        edit(CARD, format=[0, 3, "1", None]), IncompatibleError, "format .* expected 2", plain=False
+    ),
+    "kind of no adapter": Kind(
+        edit(CARD, format=[2], kind=["prompt", 1, None]), IntegrityError, "adapter.json: kind: ", plain=False
+    ),
+    "mixer that is not there": Kind(
+        edit(CARD, format=[2], kind=["mixer", "both"], mixing_rank=[4]),
+        StoreError,
+        r"mixer\.json: is missing; adapter\.json says kind",
+        plain=False,
+    ),
+    "mixer that the card does not know": Kind(
+        lambda folder, _: [
+            (folder / name).write_bytes(b"{}") for name in ("mixer.json", "mixer.safetensors")
+        ],
+        IntegrityError,
+        "says kind 'lora', which has no such file",
+        plain=False,
+        times=1,
     ),
     "card without": Kind(
         drop_key(CARD, "name", "rank", "base_fingerprint", "data"),

@@ -117,6 +117,18 @@ def canary(**choices: list[Any]) -> Spoil:
     return document(change)
 
 
+def placed(**choices: list[Any]) -> Spoil:
+    """A document of format 2, sound but for the given keys of one entry."""
+
+    def change(found: Document, chance: Chance) -> None:
+        found["format"] = 2
+        for entry in found["adapters"].values():
+            entry["runs_on"] = {"backbone": entry["trained_on_backbone"], "state": "pinned"}
+        ENTRY(found).update({key: chance.choice(values) for key, values in choices.items()})
+
+    return document(change)
+
+
 def rename_file(found: Document, chance: Chance) -> None:
     names = [
         "../adapter.json",
@@ -249,7 +261,7 @@ KINDS: dict[str, Kind] = {
     "a file left out": Kind(
         document(lambda d, c: PART(d)["files"].pop(c.choice(sorted(PART(d)["files"])))),
         IntegrityError,
-        "release names .* expected",
+        "release names .* expected|has no place in a published",
     ),
     "surplus keys": Kind(
         document(lambda d, c: c.choice([d, ENTRY(d), PART(d)]).update(command="rm")),
@@ -259,13 +271,13 @@ KINDS: dict[str, Kind] = {
     "number": Kind(
         put(at(), number=[0, -1, 2, 10**9, "1", 1.5, True, None]), IntegrityError, "number|is release", 8
     ),
-    "format": Kind(put(at(), format=[0, 2, "1", None, [1]]), IncompatibleError, "format .* expected 1"),
+    "format": Kind(put(at(), format=[0, 3, "1", None, [1]]), IncompatibleError, "format .* expected 2"),
     "base of another model": Kind(
         put(at(), base_fingerprint=["cd" * 32, "", "../.."]),
         IncompatibleError,
         "the release is for|base_fing",
     ),
-    "no backbone": Kind(put(at(), backbone=[None]), IncompatibleError, "the release has None", 1),
+    "no backbone": Kind(put(at(), backbone=[None]), IncompatibleError, "has it run on None", 1),
     "another origin": Kind(
         put(ENTRY, trained_on_backbone=["0" * 12, None]), IntegrityError, "the release says"
     ),
@@ -295,6 +307,44 @@ KINDS: dict[str, Kind] = {
         1,
     ),
     "canary with more": Kind(canary(path=["/etc"]), IntegrityError, "canary.path", 1),
+    "a backbone that is not named": Kind(
+        placed(runs_on=[{"backbone": "0" * 12, "state": state} for state in ("pinned", "refreshed")]),
+        IncompatibleError,
+        "runs on backbone 000000000000, which the release does not have",
+        2,
+    ),
+    "a backbone that is not there": Kind(
+        document(
+            lambda d, _: d.update(
+                {"format": 2, "adapters": {}, "router": None},
+                other_backbones={"0" * 12: d["backbone"] | {"version": "0" * 12}},
+            )
+        ),
+        StoreError,
+        "is missing",
+        1,
+    ),
+    "a place that leads out": Kind(
+        placed(runs_on=[{"backbone": v, "state": "pinned"} for v in OUT[:-1]]),
+        IntegrityError,
+        "runs_on.backbone",
+        6,
+    ),
+    "moved without a word": Kind(
+        placed(runs_on=[{"backbone": None, "state": "refreshed"}]), IncompatibleError, "records no drift", 1
+    ),
+    "pinned where it is not": Kind(
+        placed(runs_on=[{"backbone": None, "state": "pinned"}]), IntegrityError, "is said to be pinned", 1
+    ),
+    "an adapter without a place": Kind(
+        document(lambda d, _: d.update(format=2)), IntegrityError, "runs_on: missing", 1
+    ),
+    "a place in format 1": Kind(
+        document(lambda d, _: ENTRY(d).update(runs_on={"backbone": None, "state": "pinned"})),
+        IntegrityError,
+        "which format 1 does not",
+        1,
+    ),
     "key twice": Kind(raw(twice), IntegrityError, "stands twice"),
     "junk for a document": Kind(raw(junk), IntegrityError, "0001.json: ", 12),
     "junk for the pointer": Kind(pointer(junk), IntegrityError, "release.json: ", 12),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from crma_adapters.errors import ConfigError, CrmaError, IncompatibleError, IntegrityError, StoreError
-from crma_adapters.store.release import AdapterEntry, Canary, Pointer, Release
+from crma_adapters.store.release import PINNED, AdapterEntry, Canary, Pointer, Release, RunsOn
 from crma_adapters.store.store import Store
 from crma_adapters.store.verify import verify_release
 
@@ -306,13 +306,25 @@ class TestCanary:
             store.promote("medical")
         assert store.live() == third
 
-    def test_one_trained_on_another_backbone_needs_its_drift_and_keeps_it(
+    def test_one_trained_on_another_backbone_is_pinned_to_it(
         self, store: Store, workshop: "Workshop"
     ) -> None:
-        live, part = store.live(), store.add_adapter("medical", workshop.adapter(seed=2))
-        with pytest.raises(IncompatibleError, match=r"trained on backbone None.* records no drift"):
-            store.set_canary("medical", part.version, weight=0.1)
-        assert store.live() == live
+        first, part = store.live(), store.add_adapter("medical", workshop.adapter(seed=2))
+        tried = store.set_canary("medical", part.version, weight=0.1)
+        assert tried.format == 2 and tried.adapters["legal"] == first.placed().adapters["legal"]
+        assert tried.adapters["medical"].canary == Canary(part, None, None, 0.1, RunsOn(None, PINNED))
+        grown = store.set_canary("medical", part.version, weight=0.2)
+        assert grown.adapters["medical"].canary == Canary(part, None, None, 0.2, RunsOn(None, PINNED))
+        assert store.promote("medical").adapters["medical"] == AdapterEntry.pinned(part, None)
+        other = workshop.adapter(seed=3, backbone="0" * 12)
+        lost = store.add_adapter("medical", other).version
+        with pytest.raises(StoreError, match="backbone 000000000000: not in the store"):
+            store.set_canary("medical", lost, weight=0.1)
+
+    def test_one_with_a_drift_runs_on_the_newest_and_keeps_it(
+        self, store: Store, workshop: "Workshop"
+    ) -> None:
+        part = store.add_adapter("medical", workshop.adapter(seed=2))
         store.set_canary("medical", part.version, weight=0.1, drift=0.02)
         grown = store.set_canary("medical", part.version, weight=0.2)
         assert grown.adapters["medical"].canary == Canary(part, None, 0.02, 0.2)

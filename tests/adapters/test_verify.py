@@ -18,7 +18,16 @@ from safetensors.numpy import save_file
 from crma_adapters.errors import ConfigError, CrmaError, IncompatibleError, IntegrityError, StoreError
 from crma_adapters.io.regular_files import sha256_file
 from crma_adapters.store.names import version_of
-from crma_adapters.store.release import AdapterEntry, Canary, Part, Release
+from crma_adapters.store.release import (
+    PINNED,
+    REFRESHED,
+    AdapterEntry,
+    Canary,
+    Part,
+    Release,
+    RunsOn,
+    ValidationLosses,
+)
 from crma_adapters.store.store import Store
 from crma_adapters.store.verify import verify_plain, verify_release
 
@@ -192,7 +201,7 @@ def rewrite_card(**changes: object) -> Callable[[Path], None]:
             IntegrityError,
             "trained on backbone 000000000000, the release says",
         ),
-        (rewrite_card(format=7), IncompatibleError, "format 7, expected 1"),
+        (rewrite_card(format=7), IncompatibleError, "format 7, expected 2"),
     ],
 )
 def test_content_is_checked_though_digests_agree(
@@ -227,8 +236,63 @@ def test_another_backbone_needs_a_measured_drift(store: Store, workshop: "Worksh
         verify_release(store, release)
     measured = {name: replace(entry, drift=0.01) for name, entry in release.adapters.items()}
     verify_release(store, replace(release, adapters=measured))
-    with pytest.raises(IncompatibleError, match="the release has None and records no drift"):
+    with pytest.raises(IncompatibleError, match="the release has it run on None and records no drift"):
         verify_release(store, replace(release, backbone=None))
+
+
+def place(release: Release, name: str, **changes: Any) -> Release:
+    """The release with one adapter's entry changed."""
+    return replace(release, adapters=release.adapters | {name: replace(release.adapters[name], **changes)})
+
+
+def figures(backbone: str, newest: float = 2.25) -> ValidationLosses:
+    """Of 60 rows: 2.25 nats under the adapter's own backbone, with a standard error of 0.125."""
+    return ValidationLosses(backbone, own=2.25, newest=newest, standard_error=0.125, rows=60)
+
+
+def test_several_backbones_in_one_release(store: Store, workshop: "Workshop") -> None:
+    old, other = store.live().placed(), store.add_backbone(workshop.backbone(seed=5))
+    assert old.backbone is not None
+    own, newest = old.backbone.version, other.version
+    release = replace(old, backbone=other, other_backbones={own: old.backbone})
+    verify_release(store, release)
+    moved = place(release, "medical", runs_on=RunsOn(newest, REFRESHED, figures(newest, 2.375)))
+    verify_release(store, moved)
+    verify_release(store, place(moved, "medical", drift=-0.01))
+    kept = place(release, "medical", runs_on=RunsOn(own, PINNED, figures(newest, 9.0)))
+    verify_release(store, kept)
+    unnamed = replace(release, other_backbones={})
+    misnamed = replace(release, other_backbones={"0" * 12: old.backbone})
+    twice = replace(release, other_backbones={newest: other, own: old.backbone})
+
+    def placed(runs_on: RunsOn) -> Release:
+        return place(release, "medical", runs_on=runs_on)
+
+    refusals: list[tuple[Release, type[CrmaError], str]] = [
+        (unnamed, IncompatibleError, rf"runs on backbone {own}, which the release does not have; it has "),
+        (misnamed, IntegrityError, "expected each besides the newest under its own version"),
+        (twice, IntegrityError, "expected each besides the newest"),
+        (placed(RunsOn(own, REFRESHED)), IntegrityError, "is said to be refreshed"),
+        (placed(RunsOn(newest, PINNED)), IntegrityError, "is said to be pinned"),
+        (placed(RunsOn(newest, REFRESHED)), IncompatibleError, "records no drift"),
+        (place(release, "medical", drift=0.01), IntegrityError, "is pinned and records a drift of 0.01"),
+        (
+            placed(RunsOn(newest, REFRESHED, figures(own))),
+            IntegrityError,
+            "expected figures of that backbone",
+        ),
+        (
+            placed(RunsOn(newest, REFRESHED, figures(newest, 2.376))),
+            IntegrityError,
+            r"not worse by more than one standard error \(0.1250\): pin it",
+        ),
+    ]
+    for refused, kind, told in refusals:
+        with pytest.raises(kind, match=told):
+            verify_release(store, refused)
+    flip(store.backbone_dir(own) / "crma.safetensors")
+    with pytest.raises(IntegrityError, match=f"{own}/crma.safetensors: sha256 is"):
+        verify_release(store, release)
 
 
 def test_a_plain_lora_under_a_backbone_needs_a_measured_drift_too(store: Store, workshop: "Workshop") -> None:

@@ -6,7 +6,7 @@ Knows nothing of any particular document.
 
 import json
 import math
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
@@ -67,9 +67,20 @@ def parse_document(kind: type[T], data: bytes, where: str, *, format_number: int
     return document
 
 
-def render_document(document: "DataclassInstance", **extra: object) -> bytes:
-    """The one byte form of a document: sorted keys, indented, newline at the end."""
-    text = json.dumps(asdict(document) | extra, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+def parse_format(data: bytes, where: str, known: tuple[int, ...]) -> int:
+    """The document's `format`, one of `known`. Raises as `parse_document`."""
+    value = parse_json(data, where)
+    given = value.get("format") if isinstance(value, dict) else None
+    expected = given if isinstance(given, int) and given in known else known[-1]
+    _without_format(value, expected, where)
+    return expected
+
+
+def render_document(document: "DataclassInstance", *, omit: Collection[str] = (), **extra: object) -> bytes:
+    """The one byte form of a document: sorted keys, indented, newline at the end; without the keys in
+    `omit`."""
+    value = {key: item for key, item in (asdict(document) | extra).items() if key not in omit}
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return (text + "\n").encode()
 
 

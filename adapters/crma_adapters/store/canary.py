@@ -1,7 +1,4 @@
-"""Two versions of one domain in a release: how the second comes, becomes the first, or goes.
-
-Owns: what a release is with and without its canaries. Reads no file: publishing is the store's.
-"""
+"""Two versions of one domain in a release: how the second comes, becomes the first, or goes."""
 
 import math
 from dataclasses import replace
@@ -39,9 +36,10 @@ def with_canary(release: Release, name: str, canary: Canary) -> Release:
 def promoted(release: Release, name: str) -> Release:
     """The release with the canary of `name` in place of its live version. Raises `StoreError` without one."""
     canary = canary_of(release, name)
-    return _with_entry(
-        release, name, AdapterEntry(canary.part, canary.trained_on_backbone, canary.drift, canary=None)
+    entry = AdapterEntry(
+        canary.part, canary.trained_on_backbone, canary.drift, canary=None, runs_on=canary.runs_on
     )
+    return _with_entry(release, name, entry)
 
 
 def without_canary(release: Release, name: str) -> Release:

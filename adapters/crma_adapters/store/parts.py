@@ -1,11 +1,9 @@
-"""The three kinds of versioned folder, and whether a folder is, byte for byte, the part a release names.
-
-Owns: which files make a part, listing and digests. Knows nothing of what the files mean.
-"""
+"""The three kinds of versioned folder, and whether a folder is, byte for byte, the part a release names."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from crma_adapters.crma.mixer_files import MIXER_FILE, MIXER_TENSORS_FILE
 from crma_adapters.errors import IntegrityError, StoreError
 from crma_adapters.io.regular_files import check_no_symlink, list_folder, open_regular, sha256_file
 from crma_adapters.lora.lora_files import CONFIG_FILE, WEIGHTS_FILE
@@ -33,7 +31,12 @@ BACKBONE_FILE = "crma.json"
 ROUTER_FILE = "router.json"
 ROUTER_EXAMPLES_FILE = "examples.jsonl"
 
-ADAPTER = PartKind("adapter", frozenset({CARD_FILE, CONFIG_FILE, WEIGHTS_FILE}))
+# Which of them an adapter must have follows from its card.
+ADAPTER = PartKind(
+    "adapter",
+    frozenset({CARD_FILE}),
+    optional=frozenset({CONFIG_FILE, WEIGHTS_FILE, MIXER_FILE, MIXER_TENSORS_FILE}),
+)
 BACKBONE = PartKind("backbone", frozenset({BACKBONE_FILE, "crma.safetensors"}))
 ROUTER = PartKind(
     "router", frozenset({ROUTER_FILE, "router.safetensors"}), optional=frozenset({ROUTER_EXAMPLES_FILE})

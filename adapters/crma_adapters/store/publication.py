@@ -1,6 +1,6 @@
 """A release made of parts somebody brings, and for the rest of what is live.
 
-Owns: what is carried over from the live release. Verifying and writing is the store's.
+A new backbone moves no adapter: each goes on running on the one it runs on.
 """
 
 from collections.abc import Mapping
@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from crma_adapters.errors import ConfigError
-from crma_adapters.store.canary import carried_over
 from crma_adapters.store.card import read_card
 from crma_adapters.store.ledger import POINTER_FILE
+from crma_adapters.store.refresh import moved_entry
 from crma_adapters.store.release import AdapterEntry, Part, Release
 from crma_adapters.store.store import Store
 from crma_adapters.store.verify import check_backbone
@@ -18,7 +18,8 @@ from crma_adapters.store.verify import check_backbone
 
 @dataclass(frozen=True)
 class Publication:
-    """What to publish: folders of new parts, and drift measured under the release's backbone, by domain."""
+    """What to publish: folders of new parts, and, by domain, a drift measured under the release's newest
+    backbone: that domain is moved to it, without a word from the one-standard-error rule."""
 
     adapters: Mapping[str, Path] = field(default_factory=dict)
     backbone: Path | None = None
@@ -71,18 +72,19 @@ def _base(live: Release | None, new: Publication) -> tuple[str, str]:
 def _adapters(
     store: Store, live: Release | None, new: Publication, backbone: Part | None
 ) -> dict[str, AdapterEntry]:
-    same_backbone = live is not None and live.backbone == backbone
-    entries = {
-        name: carried_over(entry, same_backbone=same_backbone)
-        for name, entry in (live.adapters if live else {}).items()
-    }
+    entries = dict(live.adapters) if live else {}
+    if live is not None and (new.adapters or new.backbone):
+        entries = dict(live.placed().adapters)
     for name, folder in new.adapters.items():
-        part = store.add_adapter(name, folder)
-        entries[name] = AdapterEntry(part, trained_on_backbone=read_card(folder).backbone, drift=None)
+        entries[name] = AdapterEntry.pinned(store.add_adapter(name, folder), read_card(folder).backbone)
     for name, drift in new.drift.items():
         if name not in entries:
             raise ConfigError(
                 f"--drift {name}: no such adapter in the release; those there are: {', '.join(entries)}"
             )
-        entries[name] = replace(entries[name], drift=drift)
+        entry = entries[name]
+        if entry.runs_on is None:  # of format 1, and nothing but drift and router changes
+            entries[name] = replace(entry, drift=drift)
+        else:
+            entries[name] = moved_entry(entry, backbone.version if backbone else None, drift)
     return entries

@@ -1,24 +1,24 @@
 """The store: the folder given to `--adapters`, and the one way to read and to change it.
 
-Owns: the order of publishing: parts first, each beside and renamed; then everything verified; then the
-release document; the pointer last. Where things lie is `folders` and `ledger`, what may be served `verify`.
+Publishing has one order: parts first, each beside and renamed; then everything verified; then the release
+document; the pointer last. Where things lie is `folders` and `ledger`, what may be served `verify`.
 """
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from crma_adapters.errors import StoreError
+from crma_adapters.errors import ConfigError, StoreError
 from crma_adapters.io import durable
 from crma_adapters.io.regular_files import check_no_symlink
 from crma_adapters.store.canary import canary_of, entry_of, promoted, with_canary, without_canary
 from crma_adapters.store.card import AdapterCard
 from crma_adapters.store.folders import StoreFolders
 from crma_adapters.store.ledger import ReleaseLedger
-from crma_adapters.store.names import check_domain_name
+from crma_adapters.store.names import check_domain_name, is_version
 from crma_adapters.store.parts import (
     ADAPTER,
     BACKBONE,
@@ -28,6 +28,7 @@ from crma_adapters.store.parts import (
     check_source,
     describe_part,
 )
+from crma_adapters.store.refresh import MeasuredLosses, moved_entry, pin_entry, pinned, refreshed
 from crma_adapters.store.release import AdapterEntry, Canary, Part, Pointer, Release
 from crma_adapters.store.verify import check_adapter, check_backbone, check_router, verify_release
 
@@ -111,6 +112,21 @@ class Store(StoreFolders):
         check_backbone(source)
         return self._add("backbone", source, BACKBONE)
 
+    def stored_backbone(self, version: str) -> Part:
+        """A backbone the store holds, in a release or not. Raises `StoreError` if it does not hold it."""
+        folder = self.backbone_dir(version)
+        if not folder.is_dir():
+            known = sorted(path.name for path in folder.parent.glob("*") if is_version(path.name))
+            raise StoreError(
+                f"backbone {version}: not in the store {self.root}, never added or removed by `crma-adapters "
+                f"gc`; "
+                f"it has {', '.join(known) or 'none'}: add it again, or train on one of those"
+            )
+        check_no_symlink(self.root, folder)
+        part = replace(describe_part(folder, BACKBONE), version=version)
+        check_part(self.root, folder, part, BACKBONE)
+        return part
+
     def add_router(self, source: Path) -> Part:
         """Take a router folder into the store. As `add_adapter`."""
         check_source(source, ROUTER)
@@ -129,13 +145,45 @@ class Store(StoreFolders):
     ) -> Release:
         """Verify a set of added parts and make it the live release; what is live already stays as it is.
 
-        Raises as `verify_release`, and `StoreError` for a release with neither backbone nor adapter.
+        `backbone` is the newest; the others that adapters run on are found in the store by their versions.
+        Raises as `verify_release`, `StoreError` for a release with neither backbone nor adapter or a backbone
+        that the store does not hold, and `ConfigError` if only some adapters say what they run on.
         """
         with self.publishing():
             number, created = self._ledger.next_number(), _now()
             return self._publish(
-                Release(number, created, base_model, base_fingerprint, backbone, dict(adapters), router, note)
+                self._with_backbones(
+                    Release(
+                        number, created, base_model, base_fingerprint, backbone, dict(adapters), router, note
+                    )
+                )
             )
+
+    def refresh(self, measured: MeasuredLosses) -> Release:
+        """Publish the live release with each adapter `measured` names moved to the newest backbone where the
+        one-standard-error rule lets it; the others keep the figures. Raises as `refresh.refreshed` and
+        `publish`.
+        """
+        with self.publishing():
+            changed = refreshed(self.live(), measured)
+            moved = [
+                name
+                for name in measured.adapters
+                if changed.backbone_of(changed.adapters[name]) == measured.backbone
+            ]
+            stayed = sorted(set(measured.adapters) - set(moved))
+            note = f"refreshed to backbone {measured.backbone}: {', '.join(sorted(moved)) or 'none'}"
+            return self._publish_as_next(changed, note + (f"; not {', '.join(stayed)}" if stayed else ""))
+
+    def pin(self, names: Sequence[str]) -> Release:
+        """Publish the live release with these domains back on the backbones they were trained on.
+
+        Raises `StoreError` for a domain the release does not have or a backbone the store no longer holds,
+        and as `publish`.
+        """
+        with self.publishing():
+            changed = pinned(self.live(), names)
+            return self._publish_as_next(changed, f"pinned: {', '.join(names)}")
 
     def rollback(self, number: int) -> Release:
         """Publish an older release again, under a new number. Raises as `release` and `publish`."""
@@ -151,8 +199,9 @@ class Store(StoreFolders):
     def set_canary(self, name: str, version: str, *, weight: float, drift: float | None = None) -> Release:
         """Publish the live release with a version the store holds as the canary of `name`.
 
-        `weight` is its share of the domain's sessions, `drift` as in `Canary`; a canary that is there already
-        keeps its drift if none is given. Raises `ConfigError` for a weight outside (0, 1), `StoreError` if
+        `weight` is its share of the domain's sessions. It runs on the backbone it was trained on, or, with a
+        `drift` measured there, on the newest; a canary that is there already stays as it is if none is given.
+        Raises `ConfigError` for a weight outside (0, 1), `StoreError` if
         the release has no such domain or the store no such version, and as `publish`.
         """
         with self.publishing():
@@ -160,8 +209,9 @@ class Store(StoreFolders):
             old = entry_of(live, name).canary
             part, card = self._stored_adapter(name, version)
             if drift is None and old is not None and old.part == part:
-                drift = old.drift
-            changed = with_canary(live, name, Canary(part, card.backbone, drift, weight))
+                changed = with_canary(live, name, replace(old, weight=weight))
+            else:
+                changed = _with_new_canary(live, name, Canary(part, card.backbone, drift, weight))
             return self._publish_as_next(changed, f"canary {name}@{version}, {weight:.4g} of its sessions")
 
     def promote(self, name: str) -> Release:
@@ -183,7 +233,23 @@ class Store(StoreFolders):
 
     def _publish_as_next(self, content: Release, note: str) -> Release:
         number = self._ledger.next_number()
-        return self._publish(replace(content, number=number, created=_now(), note=note))
+        numbered = replace(content, number=number, created=_now(), note=note)
+        return self._publish(self._with_backbones(numbered))
+
+    def _with_backbones(self, release: Release) -> Release:
+        """The release with exactly those backbones named that are its newest or that an adapter runs on."""
+        said = {entry.runs_on is not None for entry in release.served()}
+        if len(said) > 1:
+            raise ConfigError(
+                "only some adapters of this release say what they run on; take those of an older release "
+                "from "
+                "its placed()"
+            )
+        newest = release.backbone.version if release.backbone else None
+        wanted = {release.backbone_of(entry) for entry in release.served()} - {None, newest}
+        known = release.other_backbones
+        others = {v: known.get(v) or self.stored_backbone(v) for v in sorted(filter(None, wanted))}
+        return replace(release, other_backbones=others)
 
     def _nested(self) -> Iterator[None]:
         self._writes_nested += 1
@@ -237,6 +303,15 @@ class Store(StoreFolders):
             return self._ledger.live()
         except StoreError:
             return None  # none yet, or damaged: publishing is how it is restored
+
+
+def _with_new_canary(live: Release, name: str, canary: Canary) -> Release:
+    newest = live.backbone.version if live.backbone else None
+    if live.format == 1 and (canary.drift is not None or canary.trained_on_backbone == newest):
+        return with_canary(live, name, canary)  # as format 1 has it
+    drift = canary.drift
+    placed = pin_entry(canary) if drift is None else moved_entry(canary, newest, drift)
+    return with_canary(live.placed(), name, placed)
 
 
 def _now() -> str:

@@ -1,16 +1,14 @@
-"""Whether what a store holds may be served. Everything is read and checked; nothing is believed.
-
-Owns: the order of the checks and how the parts of a release must fit each other. Loads no model.
-"""
+"""Whether what a store holds may be served: everything is read and checked, nothing is believed."""
 
 from pathlib import Path
 from typing import Any
 
-from crma_adapters.errors import IncompatibleError, IntegrityError
+from crma_adapters.crma.mixer_files import MIXER_FILE, MIXER_TENSORS_FILE
+from crma_adapters.errors import IncompatibleError, IntegrityError, StoreError
 from crma_adapters.io.document import parse_json
 from crma_adapters.io.regular_files import check_no_symlink, list_folder, read_document
 from crma_adapters.io.tensor_file import check_finite
-from crma_adapters.lora.lora_files import CONFIG_FILE, check_lora
+from crma_adapters.lora.lora_files import CONFIG_FILE, WEIGHTS_FILE, check_lora
 from crma_adapters.store.canary import check_weight
 from crma_adapters.store.card import CARD_FILE, AdapterCard, read_card
 from crma_adapters.store.folders import StoreFolders
@@ -41,8 +39,7 @@ def verify_release(
             f"({release.base_fingerprint[:12]}), given one with fingerprint {base_fingerprint[:12]}; "
             f"serve it with --model {release.base_model}"
         )
-    if release.backbone is not None:
-        _verify_backbone(store, release, release.backbone)
+    _verify_backbones(store, release)
     for name, entry in sorted(release.adapters.items()):
         _verify_adapter(store, release, name, entry, max_rank)
         if entry.canary is not None:
@@ -65,17 +62,38 @@ def check_adapter(folder: Path, name: str, *, max_rank: int | None = None) -> Ad
     """Check the content of an adapter folder that is to serve domain `name`; return its card."""
     where = folder / CARD_FILE
     card = read_card(folder)
-    config = check_lora(folder, max_rank=max_rank)
     if card.name != name:
         raise IncompatibleError(
             f"{where}: is the card of {card.name!r}, expected {name!r}; publish it under its name"
         )
-    if (card.rank, card.alpha) != (config.r, config.lora_alpha):
-        raise IntegrityError(
-            f"{where}: rank {card.rank}, alpha {card.alpha}; {CONFIG_FILE} says {config.r}, "
-            f"{config.lora_alpha}; take both files from the same training"
-        )
+    _check_kind(card, folder)
+    if card.kind != "mixer":
+        config = check_lora(folder, max_rank=max_rank)
+        if (card.rank, card.alpha) != (config.r, config.lora_alpha):
+            raise IntegrityError(
+                f"{where}: rank {card.rank}, alpha {card.alpha}; {CONFIG_FILE} says {config.r}, "
+                f"{config.lora_alpha}; take both files from the same training"
+            )
     return card
+
+
+def _check_kind(card: AdapterCard, folder: Path) -> None:
+    """Raise `StoreError` for a file that the card's kind of adapter has and the folder has not,
+    `IntegrityError` for one of the other kind."""
+    names = set(list_folder(folder))
+    lora, mixer = {CONFIG_FILE, WEIGHTS_FILE}, {MIXER_FILE, MIXER_TENSORS_FILE}
+    wanted = {"lora": lora, "mixer": mixer, "both": lora | mixer}[card.kind]
+    if missing := sorted(wanted - names):
+        raise StoreError(
+            f"{folder / missing[0]}: is missing; {CARD_FILE} says kind {card.kind!r}: expected "
+            f"{', '.join(sorted(wanted))}"
+        )
+    if surplus := sorted(names & (lora | mixer) - wanted):
+        raise IntegrityError(
+            f"{folder / surplus[0]}: {CARD_FILE} says kind {card.kind!r}, which has no such file; remove it, "
+            f"or "
+            "train the adapter again"
+        )
 
 
 def check_backbone(folder: Path) -> dict[str, Any]:
@@ -88,6 +106,18 @@ def check_router(folder: Path) -> dict[str, Any]:
     """Check the content of a router folder as far as any reader must; return what `router.json` says."""
     check_finite(folder / "router.safetensors")
     return _json_object(folder / ROUTER_FILE)
+
+
+def _verify_backbones(store: StoreFolders, release: Release) -> None:
+    for version, part in release.other_backbones.items():
+        if version != part.version or part == release.backbone:
+            raise IntegrityError(
+                f"release {release.number}: other_backbones.{version} is backbone {part.version}; expected "
+                f"each "
+                "besides the newest under its own version; restore the file"
+            )
+    for part in release.backbones().values():
+        _verify_backbone(store, release, part)
 
 
 def _verify_backbone(store: StoreFolders, release: Release, part: Part) -> None:
@@ -150,11 +180,46 @@ def _verify_adapter(
             f"{folder / CARD_FILE}: trained on backbone {card.backbone}, the release says "
             f"{entry.trained_on_backbone}; publish it again"
         )
-    backbone = release.backbone.version if release.backbone else None
-    if card.backbone != backbone and entry.drift is None:
+    _verify_place(release, name, entry)
+
+
+def _verify_place(release: Release, name: str, entry: AdapterEntry | Canary) -> None:
+    """Whether the backbone an adapter runs on is there, and something says that it may run on it."""
+    where = f"release {release.number}: {name}@{entry.part.version}"
+    backbone, runs_on = release.backbone_of(entry), entry.runs_on
+    if backbone is not None and backbone not in release.backbones():
         raise IncompatibleError(
-            f"{folder / CARD_FILE}: trained on backbone {card.backbone}, the release has {backbone} "
-            "and records no drift under it; train it on that backbone, or measure its drift and record it"
+            f"{where} runs on backbone {backbone}, which the release does not have; it has "
+            f"{', '.join(release.backbones()) or 'none'}: publish {name} again with that backbone in the "
+            f"store"
+        )
+    if runs_on is not None and runs_on.state != release.state_of(entry):
+        raise IntegrityError(
+            f"{where} is said to be {runs_on.state}: trained on backbone {entry.trained_on_backbone}, it "
+            f"runs on "
+            f"{backbone}; pinned is on the same one, refreshed on another; publish it again"
+        )
+    if backbone == entry.trained_on_backbone:
+        if runs_on is not None and entry.drift:
+            raise IntegrityError(
+                f"{where} is pinned and records a drift of {entry.drift}; expected none: it runs on the "
+                f"backbone "
+                "it was trained on"
+            )
+        return
+    validation = runs_on.validation if runs_on else None
+    if validation is None and entry.drift is None:
+        raise IncompatibleError(
+            f"{where}: trained on backbone {entry.trained_on_backbone}, the release has it run on {backbone} "
+            f"and "
+            "records no drift under it; pin it, train it on that backbone, or measure its losses and refresh "
+            "it"
+        )
+    if validation is not None and (validation.backbone != backbone or not validation.is_not_worse):
+        raise IntegrityError(
+            f"{where} was refreshed to backbone {backbone} on a validation loss of {validation.newest:.4f} "
+            f"under {validation.backbone}, {validation.own:.4f} under its own; expected figures of that "
+            f"backbone, not worse by more than one standard error ({validation.standard_error:.4f}): pin it"
         )
 
 
