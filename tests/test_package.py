@@ -23,8 +23,8 @@ def wheel() -> set[str]:
 
 
 def test_it_has_the_dashboard(wheel: set[str]) -> None:
-    folder = ROOT / "server" / "crma_server" / "dashboard"
-    pages = {f"crma_server/dashboard/{path.name}" for path in folder.iterdir() if path.is_file()}
+    folder = ROOT / "server" / "crma_server" / "dashboard" / "static"
+    pages = {f"crma_server/dashboard/static/{path.name}" for path in folder.iterdir() if path.is_file()}
     assert any(page.endswith(".html") for page in pages)
     assert pages <= wheel
 

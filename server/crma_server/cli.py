@@ -12,10 +12,10 @@ from pathlib import Path
 
 from crma_adapters.cli.command import run_command
 from crma_adapters.errors import ConfigError
-from crma_server.contents import Contents, open_contents
-from crma_server.exposure import check_exposure, with_admin_key
+from crma_server.http.exposure import check_exposure, with_admin_key
+from crma_server.observability.logging import RequestLog
 from crma_server.progress import report
-from crma_server.request_log import RequestLog
+from crma_server.releases.snapshot import Contents, open_contents
 from crma_server.settings import add_flags, read_settings
 
 _EPILOG = """\
@@ -41,8 +41,8 @@ def _serve(options: argparse.Namespace, vllm_argv: list[str]) -> int:
     report(_summary(contents))
     quieten()
     # Imported late: it takes seconds, and a broken store should be refused at once.
-    from crma_server.plan import largest_rank, make_plan
-    from crma_server.vllm_serve import Needs, parse_flags, serve
+    from crma_server.engine.vllm.serve import Needs, parse_flags, serve
+    from crma_server.releases.plan import largest_rank, make_plan
 
     names = contents.plain.keys() | (contents.release.adapters.keys() if contents.release else set())
     crma = contents.release is not None and contents.release.backbone is not None

@@ -5,8 +5,8 @@ Owns: its wording. The example's expected adapter is what this release's own rou
 
 import json
 
-from crma_server.catalog import AUTO
-from crma_server.selection import Live
+from crma_server.routing.catalog import AUTO
+from crma_server.routing.selector import Live
 
 EXAMPLES = (
     "What are the symptoms of iron deficiency anemia?",

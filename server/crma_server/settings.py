@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from crma_adapters.errors import ConfigError
-from crma_server.key_ring import KeySource
+from crma_server.http.key_ring import KeySource
 
 INFERENCE_VARIABLES = ("VLLM_API_KEY", "CRMA_API_KEYS")
 ADMIN_VARIABLE = "CRMA_ADMIN_KEYS"

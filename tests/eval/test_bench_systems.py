@@ -15,7 +15,7 @@ from crma_eval.serving.bench.many_adapters import add_of_rank, live_lora
 from crma_eval.serving.bench.plan import RESIDENT
 from crma_eval.serving.bench.servers import COMPILED
 from crma_eval.serving.bench.systems import Subject, choose_systems, server_specs, systems
-from crma_server.vllm_cpu_compile import ENVIRONMENT
+from crma_server.engine.vllm.cpu.compile import ENVIRONMENT
 
 from .bench_store import RANK, make_store
 

@@ -44,7 +44,7 @@ def test_a_failing_benchmark_is_named(
 ) -> None:
     monkeypatch.setattr(sys, "executable", "false")
     assert main(["kernel"]) == 2
-    assert "vllm_kernel_benchmark ended with status 1" in capsys.readouterr().err
+    assert "engine.vllm.cpu.benchmark ended with status 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flag", ["--layers", "--repeats"])

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from crma_adapters.errors import ConfigError
 from crma_eval.routing.latency.histogram import Histogram, parse_histogram, read_histogram
 from crma_router.policy import RoutingDecision
-from crma_server.metrics import Metrics
+from crma_server.observability.metrics import Metrics
 
 DECISION = RoutingDecision("a", 1.0, "routed", "", {"a": 1.0}, 0.0, 1.0)
 

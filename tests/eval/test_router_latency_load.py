@@ -17,7 +17,7 @@ from crma_eval.routing.latency.load import AUTO, BACKBONE, ask_routed, busy
 from crma_eval.routing.latency.table import LENGTHS
 from crma_eval.routing.latency.under_load import STEPS, compare, ratio
 from crma_router.policy import RoutingDecision
-from crma_server.metrics import Metrics
+from crma_server.observability.metrics import Metrics
 
 DECISION = RoutingDecision("a", 1.0, "routed", "", {"a": 1.0}, 0.0, 1.0)
 

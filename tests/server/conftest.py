@@ -25,9 +25,9 @@ from crma_adapters.store.card import AdapterCard, CardData, CardLoss, CardTraini
 from crma_adapters.store.release import AdapterEntry, Release
 from crma_adapters.store.store import Store
 from crma_router.policy import RoutingDecision
-from crma_server.catalog import Target
-from crma_server.observation import Routed
-from crma_server.selection import Choice, Memory
+from crma_server.observability.observation import Routed
+from crma_server.routing.catalog import Target
+from crma_server.routing.selector import Choice, Memory
 
 CRMA_SERVE = (sys.executable, "-c", "from crma_server.cli import main; raise SystemExit(main())")
 HIDDEN, KEY_VALUE, LAYERS, RANK = 576, 192, 30, 4

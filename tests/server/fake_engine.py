@@ -9,9 +9,9 @@ from pathlib import Path
 from crma_adapters.errors import IncompatibleError, IntegrityError, StoreError
 from crma_adapters.models.base_model import BaseModel
 from crma_adapters.store.release import AdapterEntry, Canary, Part, Pointer, Release
-from crma_server.bundles import Bundle, lora_id
-from crma_server.catalog import Catalog, Trial, adapter_entry
-from crma_server.plan import Origin, ServePlan
+from crma_server.releases.bundles import Bundle, lora_id
+from crma_server.releases.plan import Origin, ServePlan
+from crma_server.routing.catalog import Catalog, Trial, adapter_entry
 
 BASE = {1: -0.5, 2: -1.5, 3: -3.0}
 ORIGIN = Origin(Path("/dev/null/store"), BaseModel("tiny", Path("/dev/null/tiny"), "f" * 64), (), 3)

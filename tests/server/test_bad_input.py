@@ -15,10 +15,10 @@ from starlette.types import Message, Receive, Scope, Send
 from crma_router.conversation.sessions import Sessions
 from crma_router.drift import DriftWatch, usual_of
 from crma_router.policy import Evidence, Policy, RoutingDecision, decide
-from crma_server.catalog import Catalog, adapter_entry, backbone_entry
-from crma_server.metrics import Metrics
-from crma_server.middleware import RoutingMiddleware
-from crma_server.selection import Live, Selector
+from crma_server.http.routing import RoutingMiddleware
+from crma_server.observability.metrics import Metrics
+from crma_server.routing.catalog import Catalog, adapter_entry, backbone_entry
+from crma_server.routing.selector import Live, Selector
 
 CHAT = "/v1/chat/completions"
 VERSIONS = ("de91ac039f2f", "a0afad0b46d1")

@@ -125,7 +125,7 @@ def test_a_request_log_that_cannot_be_written(
 
 def test_what_checks_a_store_and_routes_leaves_out_what_only_fitting_needs() -> None:
     """scikit-learn and scipy take a second or more to import, before the first line about a broken store."""
-    modules = "crma_server.cli, crma_server.contents, crma_server.middleware, crma_router.router"
+    modules = "crma_server.cli, crma_server.releases.snapshot, crma_server.http.routing, crma_router.router"
     script = f"import sys, {modules}; print({{'sklearn', 'scipy', 'torch', 'vllm'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "set()", done.stdout + done.stderr

@@ -2,9 +2,9 @@ import json
 import shlex
 
 from crma_router.policy import Policy, RoutingDecision
-from crma_server.catalog import Catalog, adapter_entry, backbone_entry
 from crma_server.ready import example, ready_message
-from crma_server.selection import Live
+from crma_server.routing.catalog import Catalog, adapter_entry, backbone_entry
+from crma_server.routing.selector import Live
 
 CRMA = "a0afad0b46d1"
 

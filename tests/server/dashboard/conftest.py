@@ -25,19 +25,19 @@ from websockets.sync.client import ClientConnection, connect
 from crma_adapters.store.card import CARD_FILE, AdapterCard, CardData, CardLoss, CardTraining
 from crma_adapters.store.release import AdapterEntry, Canary, Part, Release
 from crma_router.policy import Evidence, Policy, RoutingDecision, decide
-from crma_server import decisions_api
-from crma_server.admin_documents import adapters_document, status_document
-from crma_server.catalog import Catalog, Trial, adapter_entry, backbone_entry
-from crma_server.dashboard_routes import dashboard_router
-from crma_server.decisions import Decisions
-from crma_server.decisions_api import decisions_router
-from crma_server.guard import Guard
-from crma_server.key_ring import KeyRing, KeySource
-from crma_server.metrics import Metrics
-from crma_server.middleware import RoutingMiddleware
-from crma_server.releases import Status
-from crma_server.request_watch import RequestWatch
-from crma_server.selection import Live, Selector
+from crma_server.admin import decisions_api
+from crma_server.admin.decisions_api import decisions_router
+from crma_server.admin.documents import adapters_document, status_document
+from crma_server.dashboard.routes import dashboard_router
+from crma_server.http.guard import Guard
+from crma_server.http.key_ring import KeyRing, KeySource
+from crma_server.http.routing import RoutingMiddleware
+from crma_server.observability.decisions import Decisions
+from crma_server.observability.metrics import Metrics
+from crma_server.observability.request_watch import RequestWatch
+from crma_server.releases.manager import Status
+from crma_server.routing.catalog import Catalog, Trial, adapter_entry, backbone_entry
+from crma_server.routing.selector import Live, Selector
 
 ADMIN_KEY, INFERENCE_KEY = "the-admin-key", "the-inference-key"
 BACKBONE = "a0afad0b46d1"

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from crma_server.releases import Refusal
+from crma_server.releases.manager import Refusal
 
 ADMIN_KEY, INFERENCE_KEY = "the-admin-key", "the-inference-key"
 

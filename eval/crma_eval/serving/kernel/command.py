@@ -1,7 +1,7 @@
 """`crma-eval kernel`: the CPU engine's LoRA kernel against vLLM's own and one read of the weights.
 
 Owns: the command line, starting the benchmark, the report. Knows nothing of how a figure is made:
-`crma_server.vllm_kernel_benchmark` measures, in a process of its own.
+`crma_server.engine.vllm.cpu.benchmark` measures, in a process of its own.
 """
 
 import argparse
@@ -79,7 +79,7 @@ def _row(case: dict[str, Any], ms: dict[str, float]) -> tuple[str, ...]:
 
 
 def _measured(layers: int, repeats: int) -> dict[str, Any]:
-    module = "crma_server.vllm_kernel_benchmark"
+    module = "crma_server.engine.vllm.cpu.benchmark"
     command = [sys.executable, "-m", module, "--layers", str(layers), "--repeats", str(repeats)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     if done.returncode:

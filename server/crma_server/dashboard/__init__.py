@@ -1,0 +1,1 @@
+"""The page at `/crma`: static files and their routes. It asks the admin API for all that it shows."""

@@ -1,0 +1,161 @@
+"""The adapters of one module as the CPU kernel reads them: every slot's A and B, packed and in float32.
+
+vLLM keeps a tensor per output slice, as wide as the largest rank allowed. Here a module's slices share one A,
+so that x is read once for all of them, and ranks end where the adapters in the slots do.
+
+Owns: the packed copy, what it holds of which slot, and learning of a slot written anew.
+Does not know how a slot is read (`stacks`) or which rows use it.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
+
+import torch
+
+from crma_server.engine.vllm.cpu.slots import slot_set
+from crma_server.engine.vllm.cpu.stacks import Packed, Stacks
+
+MakeStacks = Callable[[Sequence[torch.Tensor], Sequence[torch.Tensor], Sequence[int]], Stacks]
+
+
+class ModuleWeights:
+    """A (slots, ranks of all slices, in) and, for each slice an adapter targets, B (slots, rank, out) and the
+    column of y where it begins.
+
+    `stale` holds the slots written since they were last read; `read_stale` reads them. `kept`: what a kernel
+    keeps about the packed tensors; gone when they are others.
+    """
+
+    def __init__(
+        self,
+        stacked_a: Sequence[torch.Tensor],
+        stacked_b: Sequence[torch.Tensor],
+        output_slices: Sequence[int],
+        make_stacks: MakeStacks = Stacks,
+    ) -> None:
+        # Logits are wider than the head's B where vLLM pads the vocabulary.
+        widths = [min(size, b.size(-2)) for size, b in zip(output_slices, stacked_b, strict=True)]
+        self._stacks = make_stacks(stacked_a, stacked_b, widths)
+        self._output_slices = list(output_slices)
+        self._in_use = [[0] * len(widths)] * self._stacks.slots
+        self.stale = set(range(self._stacks.slots))
+        self.targeting = 0
+        self._allocate([0] * len(widths))
+
+    def read_stale(self) -> None:
+        """Copy the slots written since the last time. Repacks them all where one's rank exceeds what fits."""
+        stale, self.stale = self.stale, set()
+        for slot in stale:
+            self._in_use[slot] = self._stacks.ranks(slot)
+        self.targeting = slot_set({slot for slot, ranks in enumerate(self._in_use) if any(ranks)})
+        largest = [max(ranks) for ranks in zip(*self._in_use, self._packed.fits, strict=True)]
+        if largest != list(self._packed.fits):
+            stale = set(range(self._stacks.slots))
+            self._allocate(largest)
+        for slot in stale:
+            self._stacks.copy(slot, self._in_use[slot], self._packed)
+
+    def outputs(self, y: torch.Tensor) -> Sequence[torch.Tensor]:
+        """The columns of y (T, out) that each packed B adds to."""
+        if self._whole:
+            return (y,)
+        parts = y.split_with_sizes(self._split, 1)
+        return [parts[index] for index in self._parts]
+
+    def _allocate(self, ranks: Sequence[int]) -> None:
+        """Room for the ranks. The kernel's views are made here: making one costs as much as using it."""
+        slots, widths = self._stacks.slots, self._stacks.widths
+        self.kept: object = None
+        # Tensors made in inference mode, where a module may be used first, could not be written to outside.
+        with torch.inference_mode(False), torch.no_grad():
+            self._packed = Packed(
+                tuple(ranks),
+                torch.zeros(slots, sum(ranks), self._stacks.in_size),
+                tuple(torch.zeros(slots, rank, width) for rank, width in zip(ranks, widths, strict=True)),
+            )
+            self.packed_a = self._packed.a
+            self.a = self.packed_a.transpose(1, 2)
+            self.a_of = self.a.unbind(0)
+            self.ranks = [rank for rank in ranks if rank]
+            self.b = [b for b, rank in zip(self._packed.b, ranks, strict=True) if rank]
+            self.b_of = list(zip(*(b.unbind(0) for b in self.b), strict=True))
+        self.columns = [sum(self._output_slices[:index]) for index, rank in enumerate(ranks) if rank]
+        self._split: list[int] = []
+        self._parts: list[int] = []
+        for size, width, rank in zip(self._output_slices, widths, ranks, strict=True):
+            if rank:
+                self._parts.append(len(self._split))
+            self._split += [width, size - width] if width < size else [size]
+        self._whole = len(self._split) == 1
+
+
+class WeightsByModule:
+    """Each module's weights, packed when first asked for.
+
+    Modules are told apart by the address of their first stacked B: vLLM allocates it once, writes in place.
+    """
+
+    def __init__(self, make_stacks: MakeStacks = Stacks) -> None:
+        self._make_stacks = make_stacks
+        self._weights: dict[int, ModuleWeights] = {}
+
+    def of(
+        self,
+        stacked_a: Sequence[torch.Tensor],
+        stacked_b: Sequence[torch.Tensor],
+        output_slices: Sequence[int],
+    ) -> ModuleWeights:
+        """The module's weights, as of now."""
+        weights = self.known(stacked_b[0])
+        if weights is None:
+            weights = ModuleWeights(stacked_a, stacked_b, output_slices, self._make_stacks)
+            self._weights[stacked_b[0].data_ptr()] = weights
+            weights.read_stale()
+        return weights
+
+    def known(self, first_b: torch.Tensor) -> ModuleWeights | None:
+        """The same of a module that was asked for before, by its first stacked B; else None."""
+        weights = self._weights.get(first_b.data_ptr())
+        if weights is not None and weights.stale:
+            weights.read_stale()
+        return weights
+
+    def slot_written(self, layer: Any, slot: int) -> None:
+        """Have vLLM's LoRA layer read a slot again when it is next used.
+
+        A linear layer is known from then on; another one, whose outputs only its caller knows, once used.
+        """
+        stacked_b = _stack(layer.lora_b_stacked)
+        if weights := self._weights.get(stacked_b[0].data_ptr()):
+            weights.stale.add(slot)
+        elif output_slices := getattr(layer, "output_slices", None):
+            self.of(_stack(layer.lora_a_stacked), stacked_b, output_slices)
+
+
+def report_activations(manager_class: Any) -> None:
+    """Have vLLM's LoRA manager tell each layer's kernel wrapper of every slot it writes. Idempotent.
+
+    vLLM has no hook for this. `activate_adapter` is the only place that writes adapters into slots, and a
+    changed adapter in the same slot under the same id (a reload in place) shows nowhere else.
+    """
+    activate = manager_class.activate_adapter
+    if hasattr(activate, "reports_slots"):
+        return
+
+    @wraps(activate)
+    def activate_and_report(manager: Any, lora_id: int) -> bool:
+        activated: bool = activate(manager, lora_id)
+        if activated:
+            slot = manager.lora_index_to_id.index(lora_id)
+            for layer in manager.modules.values():
+                if hasattr(layer, "lora_b_stacked"):
+                    layer.punica_wrapper.weights.slot_written(layer, slot)
+        return activated
+
+    activate_and_report.reports_slots = True  # type: ignore[attr-defined]
+    manager_class.activate_adapter = activate_and_report
+
+
+def _stack(stacked: torch.Tensor | Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    return (stacked,) if isinstance(stacked, torch.Tensor) else tuple(stacked)

@@ -1,0 +1,175 @@
+"""The project's part of vLLM's HTTP server, as a vLLM endpoint plugin.
+
+Owns: putting the guard, the routing middleware, the model list and the admin API into vLLM's application,
+having the bundles loaded before it answers, and the tasks that follow the store while it does. vLLM makes it
+(entry point `vllm.endpoint_plugins`); without a plan it does nothing.
+"""
+
+import asyncio
+from argparse import Namespace
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import torch
+from fastapi import FastAPI
+from starlette.datastructures import State
+from starlette.middleware import Middleware
+from vllm.entrypoints.openai.models.protocol import BaseModelPath
+from vllm.entrypoints.serve.engine.protocol import ModelCard, ModelList, ModelPermission
+
+from crma_server.admin.api import admin_router
+from crma_server.admin.service import StoreOperations
+from crma_server.engine.vllm.engine import VllmEngine
+from crma_server.engine.vllm.meter import metered
+from crma_server.http.drain import Drain, drain_before_shutdown
+from crma_server.http.guarded import guard_app
+from crma_server.http.routing import RoutingMiddleware
+from crma_server.observability.decisions import Decisions
+from crma_server.observability.generation_count import GenerationCounter
+from crma_server.observability.metrics import Metrics
+from crma_server.observability.watched import add_dashboard, watch_app
+from crma_server.progress import report
+from crma_server.ready import ready_message
+from crma_server.releases.manager import Releases, make_live
+from crma_server.releases.plan import ServePlan
+from crma_server.releases.store_source import StoreSource
+from crma_server.releases.watch import changes
+from crma_server.routing.catalog import BASE
+from crma_server.routing.selector import Live, Selector
+from crma_server.settings import Settings
+
+
+@dataclass
+class _Parts:
+    """What is made once per API server process. `releases` is None until the engine is there."""
+
+    plan: ServePlan
+    metrics: Metrics
+    selector: Selector
+    drain: Drain
+    app: FastAPI
+    decisions: Decisions = field(default_factory=Decisions)
+    releases: Releases | None = None
+
+    def served(self) -> Releases:
+        """What requests are answered from; there before any comes."""
+        assert self.releases is not None
+        return self.releases
+
+    def not_ready(self) -> str | None:
+        """Why no request should come yet."""
+        return "loading" if self.releases is None else None
+
+
+class CrmaEndpoints:
+    """vLLM's `EndpointPlugin` protocol."""
+
+    name = "crma"
+    required_tasks = ("generate",)
+
+    def __init__(self) -> None:
+        self._parts: _Parts | None = None
+
+    def attach_router(self, app: FastAPI) -> None:
+        """Add the middleware and our routes to vLLM's application."""
+        plan = getattr(app.state.args, "crma", None)
+        if plan is None:
+            return
+        self._parts = parts = _make_parts(plan, app)
+        # Appended, and so innermost: behind vLLM's authentication, request ids and CORS.
+        settings: Settings = app.state.args.crma_settings
+        routing = Middleware(
+            RoutingMiddleware, selector=parts.selector, max_body_bytes=settings.max_body_bytes
+        )
+        app.user_middleware.append(routing)
+        guard_app(app, settings, parts.drain, parts.metrics.count_limited, parts.not_ready)
+        # From here on our guard asks for keys, and vLLM's, which knows one kind of them, does not (`serve`).
+        app.state.args.api_key = None
+        if not app.state.args.enable_elastic_ep:
+            _remove_scaling(app)
+        app.include_router(admin_router(StoreOperations(plan.origin.root, parts.served)))
+        add_dashboard(app, parts.decisions, lambda: parts.drain.stopping)
+
+        @app.get("/v1/models")
+        async def list_models() -> dict[str, Any]:
+            max_model_len = app.state.openai_serving_models.model_config.max_model_len
+            return _model_list(parts, max_model_len)
+
+    async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
+        """Load every bundle into the engine, follow the store, and announce readiness once there is any."""
+        if self._parts is None:
+            return
+        models = state.openai_serving_models
+        # vLLM answers base requests under the first of these names. The served names route, so one stays.
+        models.base_model_paths[:] = [BaseModelPath(name=BASE, model_path=args.model)]
+        parts = self._parts
+        parts.releases = releases = _make_releases(parts, engine_client, models.lora_requests)
+        await releases.start()
+        # vLLM has put every layer of its own around ours by now, and set up its tracer.
+        traced = args.otlp_traces_endpoint is not None
+        watch_app(parts.app, args.crma_settings, parts.decisions, traced=traced)
+        drain_before_shutdown(engine_client, parts.drain, lambda: getattr(state, "server", None))
+        watched = changes(parts.plan.origin.root, poll=args.crma_settings.poll)
+        # The state keeps the tasks alive.
+        state.crma_following = asyncio.create_task(releases.follow(watched))
+        if engine_client.vllm_config.parallel_config._api_process_rank > 0:
+            return  # one of several API servers: the first speaks for all
+        state.crma_announcement = asyncio.create_task(_announce(state, args, parts.selector.live))
+
+
+def _remove_scaling(app: FastAPI) -> None:
+    """vLLM offers this route also where it cannot scale: there it would break the engine for everyone."""
+    kept = [route for route in app.router.routes if getattr(route, "path", "") != "/scale_elastic_ep"]
+    app.router.routes[:] = kept
+
+
+def _make_parts(plan: ServePlan, app: FastAPI) -> _Parts:
+    # For the router's embedder: a query gains little from a second thread, and on a busy machine each of its
+    # layers would wait for that thread to be scheduled (seconds a decision, seen at a load of 10 on 2 cores).
+    torch.set_num_threads(1)
+    router = plan.router.result() if plan.router else None
+    metrics = Metrics()
+    if plan.release is not None:
+        metrics.set_release(plan.release)
+    return _Parts(plan, metrics, Selector(make_live(plan, router), metrics), Drain(), app)
+
+
+def _make_releases(parts: _Parts, engine_client: Any, names: dict[str, Any]) -> Releases:
+    """What changes the release of this process. From here on the client's generations are counted."""
+    engine = VllmEngine(engine_client, names, engine_client.generate)  # warm-ups are nobody's requests
+    counter = GenerationCounter(parts.metrics, parts.selector.in_flight)
+    engine_client.generate = metered(engine_client.generate, counter)
+    source = StoreSource(parts.plan.origin, engine.max_rank)
+    return Releases(parts.plan, source, engine, parts.selector, parts.metrics)
+
+
+def _model_list(parts: _Parts, max_model_len: int) -> dict[str, Any]:
+    release = (parts.releases.plan if parts.releases else parts.plan).release
+    created = int(datetime.fromisoformat(release.created).timestamp()) if release else 0
+    cards = [
+        ModelCard(
+            id=listing.name,
+            created=created,
+            owned_by="crma",
+            root=listing.root,
+            parent=listing.parent,
+            max_model_len=max_model_len,
+            permission=[ModelPermission()],
+        )
+        for listing in parts.selector.live.catalog.listings()
+    ]
+    document: dict[str, Any] = ModelList(data=cards).model_dump()
+    return document
+
+
+async def _announce(state: State, args: Namespace, live: Live) -> None:
+    while not getattr(getattr(state, "server", None), "started", False):
+        await asyncio.sleep(0.05)
+    scheme = "https" if args.ssl_certfile else "http"
+    host = f"[{args.host}]" if ":" in (args.host or "") else args.host or "0.0.0.0"
+    address = f"unix:{args.uds}" if args.uds else f"{scheme}://{host}:{args.port}"
+    keyed = bool(args.crma_settings.inference_keys)
+    message = await asyncio.to_thread(ready_message, address, live, needs_key=keyed)
+    report("ready")
+    print(message, flush=True)

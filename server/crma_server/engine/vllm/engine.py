@@ -1,0 +1,97 @@
+"""vLLM as the engine that bundles are loaded into.
+
+Owns: which of vLLM's calls do it. vLLM 0.32 has no public way to add names to a running server but HTTP
+routes that take any folder, so names go where those routes put them: `OpenAIServingModels.lora_requests`. A
+bundle in there that is not in the engine's memory is loaded by the first request that needs it. Knows nothing
+of releases.
+"""
+
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from vllm import SamplingParams
+from vllm.inputs import tokens_input
+from vllm.lora.request import LoRARequest
+from vllm.sampling_params import RequestOutputKind
+
+from crma_adapters.errors import IncompatibleError
+from crma_server.releases.bundles import Bundle
+
+PROMPT = "Question: What should I know about this?\nAnswer:"
+LIKELIEST = 20
+
+
+class VllmEngine:
+    """The `Engine` behind one API server process."""
+
+    def __init__(
+        self, client: Any, names: dict[str, LoRARequest], generate: Callable[..., Any] | None = None
+    ) -> None:
+        """`client` is vLLM's engine client, `names` its model registry's adapters by name; `generate`: the
+        client's, or the one that warm-ups shall go through."""
+        self._client = client
+        self._names = names
+        self._generate = generate or client.generate
+        self._prompt: list[int] = client.get_tokenizer().encode(PROMPT)
+
+    @property
+    def slots(self) -> int:
+        lora = self._client.vllm_config.lora_config
+        return int(lora.max_loras)
+
+    @property
+    def room(self) -> int:
+        lora = self._client.vllm_config.lora_config
+        return int(lora.max_cpu_loras or lora.max_loras)
+
+    @property
+    def max_rank(self) -> int:
+        """The largest LoRA rank it takes."""
+        return int(self._client.vllm_config.lora_config.max_lora_rank)
+
+    async def load(self, bundle: Bundle) -> None:
+        try:
+            await self._client.add_lora(_request(bundle))
+        except Exception as error:  # the engine's errors cross a process boundary and lose their type
+            raise IncompatibleError(
+                f"the engine refuses {bundle.engine_model} ({bundle.path}): {error}; expected a LoRA for the "
+                "base model within --max-lora-rank"
+            ) from error
+
+    async def unload(self, bundle: Bundle) -> None:
+        await self._client.remove_lora(bundle.lora_id)
+
+    async def loaded(self) -> int:
+        return len(await self._client.list_loras())
+
+    def register(self, bundle: Bundle) -> None:
+        self._names.setdefault(bundle.engine_model, _request(bundle))
+
+    def unregister(self, bundle: Bundle) -> None:
+        self._names.pop(bundle.engine_model, None)
+
+    async def first_logprobs(self, bundle: Bundle | None) -> Mapping[int, float]:
+        most = self._client.vllm_config.model_config.max_logprobs
+        params = SamplingParams(
+            temperature=0,
+            max_tokens=1,
+            logprobs=LIKELIEST if most < 0 else min(most, LIKELIEST),
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        request_id = f"crma-warm-up-{uuid.uuid4().hex}"
+        lora = _request(bundle) if bundle else None
+        try:
+            outputs = self._generate(tokens_input(self._prompt), params, request_id, lora_request=lora)
+            last = [output async for output in outputs][-1]
+            (step,) = last.outputs[0].logprobs
+        except Exception as error:
+            name = bundle.engine_model if bundle else "the base model"
+            raise IncompatibleError(
+                f"{name}: the engine generated nothing: {error or type(error).__name__}; expected a token"
+            ) from error
+        return {token: value.logprob for token, value in step.items()}
+
+
+def _request(bundle: Bundle) -> LoRARequest:
+    return LoRARequest(bundle.engine_model, bundle.lora_id, str(bundle.path))

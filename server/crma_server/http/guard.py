@@ -1,0 +1,91 @@
+"""The ASGI layer that asks every request for its key.
+
+Owns: reading a key from a request, letting it through or refusing it, and saying who came. Knows nothing of
+what is behind it. It stands outside of everything but CORS, request ids and what `--middleware` adds.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from crma_server.http.access import Access, access_to, route_path
+from crma_server.http.key_ring import KeyRing
+from crma_server.http.replies import send_error
+
+# Where the guard leaves word in the scope of who came.
+HOLDER = "crma.holder"
+_BEARER = b"bearer "
+_POLICY_VIOLATION = 1008  # RFC 6455, section 7.4.1
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who sent a request: what it was let through as, and the fingerprint of the key ("" without one)."""
+
+    access: Access
+    key: str
+
+
+class Guard:
+    """Lets a request through to `app` if it comes with a key that opens its route."""
+
+    def __init__(
+        self, app: ASGIApp, inference: KeyRing, admin: KeyRing, refused: Callable[[str], None]
+    ) -> None:
+        """`refused` is told the kind of each refusal: `key` or `admin key`."""
+        self._app = app
+        self._inference = inference
+        self._admin = admin
+        self._refused = refused
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self._app(scope, receive, send)
+        access = access_to(scope.get("method", "GET"), route_path(scope))
+        if scope["type"] == "websocket" and access is Access.PUBLIC:
+            access = Access.INFERENCE  # only pages and probes are public
+        holder = self._holder(access, list(_keys(scope)))
+        if holder is None:
+            return await self._refuse(access, scope, receive, send)
+        scope[HOLDER] = holder
+        return await self._app(scope, receive, send)
+
+    def _holder(self, access: Access, keys: list[bytes]) -> Holder | None:
+        if access is Access.PUBLIC:
+            return Holder(access, "")
+        if access in (Access.ADMIN, Access.EITHER) and (key := _first(self._admin, keys)):
+            return Holder(Access.ADMIN, key)
+        if access in (Access.INFERENCE, Access.EITHER):
+            if key := _first(self._inference, keys):
+                return Holder(Access.INFERENCE, key)
+            if not self._inference.required:
+                return Holder(Access.INFERENCE, "")
+        return None
+
+    async def _refuse(self, access: Access, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = "admin key" if access is Access.ADMIN else "key"
+        self._refused(kind)
+        if scope["type"] == "websocket":
+            await receive()  # websocket.connect
+            await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": f"needs the {kind}"})
+            return
+        message = (
+            f"{scope.get('method', '')} {route_path(scope)} needs {'an' if kind[0] == 'a' else 'a valid'} "
+            f"{kind}: send it as 'Authorization: Bearer KEY' or 'x-api-key: KEY'"
+        )
+        challenge = [(b"www-authenticate", b"Bearer")]
+        await send_error(send, 401, "AuthenticationError", message, headers=challenge)
+
+
+def _keys(scope: Scope) -> Iterator[bytes]:
+    """Every key a request brings: clients of several APIs send it under several names."""
+    for name, value in scope["headers"]:
+        if name == b"x-api-key":
+            yield value.strip()
+        elif name == b"authorization" and value[: len(_BEARER)].lower() == _BEARER:
+            yield value[len(_BEARER) :].strip()
+
+
+def _first(ring: KeyRing, keys: list[bytes]) -> str | None:
+    return next((found for key in keys if (found := ring.find(key))), None)

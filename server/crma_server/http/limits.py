@@ -1,0 +1,95 @@
+"""The ASGI layer that turns away what the server cannot take.
+
+Owns: how many requests are answered at once, in all and for one key, and how soon a key may ask again. What
+is over a limit gets 429 with `Retry-After`, at once: nothing waits in a queue of ours. Stands behind `guard`.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from crma_server.http.access import Access
+from crma_server.http.drain import Drain
+from crma_server.http.guard import HOLDER, Holder
+from crma_server.http.replies import send_error
+from crma_server.http.request_rate import RequestRate
+
+# How long an answer takes is not known; a second is soon enough to find a free place.
+_RETRY_S = 1.0
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    limit: str
+    status: int
+    message: str
+    retry_s: float
+
+
+class Limits:
+    """Lets a request through to `app` while there is room. Only requests for inference are counted."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        drain: Drain,
+        rate: RequestRate,
+        refused: Callable[[str], None],
+        max_in_flight: int,
+        key_concurrency: int = 0,
+    ) -> None:
+        """`refused` is told the name of the limit. `key_concurrency` 0: none of its own."""
+        self._app = app
+        self._drain = drain
+        self._rate = rate
+        self._refused = refused
+        self._max_in_flight = max_in_flight
+        self._key_concurrency = key_concurrency
+        self._busy = 0
+        self._busy_by_key: Counter[str] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        holder: Holder | None = scope.get(HOLDER)
+        if scope["type"] != "http" or holder is None or holder.access is not Access.INFERENCE:
+            return await self._app(scope, receive, send)
+        refusal = self._refusal(holder.key, asks=scope["method"] == "POST")
+        if refusal is not None:
+            self._refused(refusal.limit)
+            kind = "ServiceUnavailableError" if refusal.status == 503 else "RateLimitError"
+            retry = [(b"retry-after", b"%d" % math.ceil(refusal.retry_s))]
+            return await send_error(send, refusal.status, kind, refusal.message, headers=retry)
+        with self._drain.request():
+            if scope["method"] != "POST":
+                return await self._app(scope, receive, send)
+            return await self._answer(holder.key, scope, receive, send)
+
+    async def _answer(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
+        self._busy += 1
+        self._busy_by_key[key] += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._busy -= 1
+            self._busy_by_key[key] -= 1
+            if not self._busy_by_key[key]:
+                del self._busy_by_key[key]
+
+    def _refusal(self, key: str, *, asks: bool) -> _Refusal | None:
+        if self._drain.stopping:
+            return _Refusal("stopping", 503, "the server is stopping: send this to another one", _RETRY_S)
+        if not asks:
+            return None
+        if self._busy >= self._max_in_flight:
+            message = f"{self._busy} requests are being answered, as many as this server takes: try again"
+            return _Refusal("in flight", 429, message, _RETRY_S)
+        if self._key_concurrency and self._busy_by_key[key] >= self._key_concurrency:
+            message = (
+                f"{self._key_concurrency} requests with this key are being answered: wait for one to end"
+            )
+            return _Refusal("key concurrency", 429, message, _RETRY_S)
+        if wait_s := self._rate.wait_s(key):
+            return _Refusal("key rate", 429, f"too many requests with this key: wait {wait_s:.1f} s", wait_s)
+        return None

@@ -1,0 +1,183 @@
+"""From the name a client asked for and what its user said to the target that answers.
+
+Owns: the order of the decision: explicit names first, then router and conversation, then the fallback.
+Knows nothing of HTTP, nor of when the router gets to work (`router_queue`).
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from crma_adapters.errors import RouterError
+from crma_router.batching import BatchRouter, RouterQueue
+from crma_router.conversation.dialogue import OpenDialogue, open_dialogue
+from crma_router.conversation.messages import Conversation
+from crma_router.conversation.sessions import KeyKind, SessionKey, Sessions
+from crma_router.drift import DriftWatch
+from crma_router.policy import Policy, RoutingDecision
+from crma_server.observability.metrics import Metrics
+from crma_server.routing.catalog import Catalog, Entry, Selection, Target
+from crma_server.routing.in_flight import InFlight, Lease
+from crma_server.routing.trial import is_drawn
+
+Path = Literal["routed", "explicit", "sticky", "fallback"]
+
+
+class TextRouter(BatchRouter, Protocol):
+    """Decides which domain each text belongs to."""
+
+    @property
+    def policy(self) -> Policy: ...
+
+    def route(self, text: str) -> RoutingDecision: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Live:
+    """What requests are answered from: replaced as a whole, so that no request sees half of a change.
+
+    `watch` compares the router's decisions with its training's, where that is known.
+    """
+
+    catalog: Catalog
+    router: TextRouter | None
+    release: int | None
+    watch: DriftWatch | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a request is routed by."""
+
+    conversation: Conversation
+    key: SessionKey
+
+
+@dataclass(frozen=True)
+class Memory:
+    """How a conversation was known: by which kind of key, and whether anything was remembered of it."""
+
+    key: KeyKind
+    known: bool
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What will answer a request, and why. `decision` and `memory` are None when no router was asked.
+
+    `canary`: the target is a domain's second version, which only a share of its sessions get.
+    """
+
+    target: Target
+    path: Path
+    reason: str
+    decision: RoutingDecision | None
+    release: int | None
+    memory: Memory | None = None
+    canary: bool = False
+
+
+class Selector:
+    """Chooses what answers each request.
+
+    `in_flight` knows what requests under way may need: the whole `Live` while one is being decided, then the
+    engine model that answers it. Whoever replaces `live` can so wait until the former one is done with.
+    """
+
+    def __init__(
+        self,
+        live: Live,
+        metrics: Metrics,
+        sessions: Sessions | None = None,
+        in_flight: InFlight | None = None,
+    ) -> None:
+        self.live = live
+        self.in_flight = InFlight() if in_flight is None else in_flight
+        self._metrics = metrics
+        self._sessions = Sessions() if sessions is None else sessions
+        self._queue = RouterQueue()
+
+    async def choose(self, name: str, asked: Callable[[], Asked], lease: Lease | None = None) -> Choice:
+        """What answers a request for `name`; `asked` gives what to route by, and is called only if needed.
+
+        `lease` holds what the request may need from here on, in the end the target. Raises
+        `UnknownModelError` for a name nothing answers to, `RouterError` for text that cannot be read,
+        `RouterBusyError` if too many requests wait for the router.
+        """
+        live = self.live
+        if lease is not None:
+            lease.hold(live)
+        selection = live.catalog.select(name)
+        if selection.entry is not None:
+            choice = await self._named(live, selection, selection.entry, asked)
+        else:
+            choice = await self._route(live, asked, crma=selection.crma)
+        if lease is not None:
+            lease.hold(choice.target.engine_model)
+        self._metrics.count_request(choice.target.adapter, choice.path)
+        return choice
+
+    async def _named(
+        self, live: Live, selection: Selection, entry: Entry, asked: Callable[[], Asked]
+    ) -> Choice:
+        target, canary = entry.target(crma=selection.crma), False
+        if (trial := selection.trial) is not None:
+            key = await asyncio.to_thread(_key, asked)
+            if canary := key is not None and is_drawn(key, target.adapter, trial):
+                target = trial.entry.target(crma=selection.crma)
+        return Choice(target, "explicit", "named by the client", None, live.release, canary=canary)
+
+    async def _route(self, live: Live, asked: Callable[[], Asked], *, crma: bool) -> Choice:
+        fallback = live.catalog.fallback.target(crma=crma)
+        if live.router is None:
+            self._metrics.count_fallback("no router")
+            return Choice(fallback, "fallback", "the release has no router", None, live.release)
+        decision, opened = await self._decide(live.router, asked)
+        memory = Memory(opened.key.kind, opened.known)
+        self._watch_drift(live.watch, decision)
+        if decision.domain is None:
+            self._metrics.count_fallback(decision.cause)
+            return Choice(fallback, "fallback", decision.reason, decision, live.release, memory)
+        entry = live.catalog.entry(decision.domain)
+        if entry is None:
+            self._metrics.count_fallback("no adapter")
+            reason = f"no adapter serves the domain {decision.domain!r}"
+            return Choice(fallback, "fallback", reason, decision, live.release, memory)
+        trial = live.catalog.trial(decision.domain)
+        canary = trial is not None and is_drawn(opened.key, decision.domain, trial)
+        target = (trial.entry if trial and canary else entry).target(crma=crma)
+        return Choice(target, decision.path, decision.reason, decision, live.release, memory, canary)
+
+    async def _decide(
+        self, router: TextRouter, asked: Callable[[], Asked]
+    ) -> tuple[RoutingDecision, OpenDialogue]:
+        start_s = time.perf_counter()
+        opened = await asyncio.to_thread(self._open, asked)  # a megabyte takes a while to read
+        texts = opened.dialogue.texts()
+        decisions = await self._queue.decide_many(router, texts)
+        decision = opened.dialogue.decide(dict(zip(texts, decisions, strict=True)), router.policy)
+        opened.close(self._sessions, decision.domain)
+        self._metrics.observe_decision(decision, time.perf_counter() - start_s)
+        self._metrics.set_sessions(len(self._sessions))
+        return decision, opened
+
+    def _open(self, asked: Callable[[], Asked]) -> OpenDialogue:
+        given = asked()
+        return open_dialogue(self._sessions, given.key, given.conversation)
+
+    def _watch_drift(self, watch: DriftWatch | None, decision: RoutingDecision) -> None:
+        if watch is None or decision.path == "sticky":  # a follow-up is like nothing in training
+            return
+        watch.see(decision)
+        if drift := watch.drift():
+            self._metrics.set_drift(drift)
+
+
+def _key(asked: Callable[[], Asked]) -> SessionKey | None:
+    """The request's session, or None if what it holds is no conversation: vLLM says what is wrong with it."""
+    try:
+        return asked().key
+    except RouterError:
+        return None
