@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -15,12 +16,14 @@ from crma_adapters.crma.config import MODES, CrmaConfig, Mode
 from crma_adapters.crma.crma import Crma
 from crma_adapters.errors import ConfigError, IncompatibleError, IntegrityError, StoreError
 
-CONFIG = CrmaConfig(hidden_size=8, num_layers=3, streams=2)
+CONFIG = CrmaConfig(hidden_size=8, num_layers=3, rank=2)
+FORMS: tuple[Literal[1, 2], ...] = (1, 2)
+DEMO_BACKBONES = Path(__file__).parents[2] / "adapters" / "backbone"
 FINGERPRINT = "ab" * 32
 
 
-def random_crma(mode: Mode = "residual", seed: int = 0) -> Crma:
-    crma = Crma(replace(CONFIG, mode=mode), [torch.eye(8, 2)] * 3)
+def random_crma(mode: Mode = "residual", seed: int = 0, form: Literal[1, 2] = 2) -> Crma:
+    crma = Crma(replace(CONFIG, mode=mode, form=form), [torch.eye(8, 2)] * 3)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in crma.parameters():
@@ -43,8 +46,9 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_round_trip_is_exact(tmp_path: Path, mode: Mode) -> None:
-    crma = random_crma(mode)
+@pytest.mark.parametrize("form", FORMS)
+def test_round_trip_is_exact(tmp_path: Path, mode: Mode, form: Literal[1, 2]) -> None:
+    crma = random_crma(mode, form=form)
     loaded = load_backbone(save(crma, tmp_path / "backbone"))
     assert loaded.config == crma.config
     expected = crma.state_dict()
@@ -59,7 +63,9 @@ def test_the_card_says_what_it_belongs_to(saved: Path) -> None:
     assert isinstance(card, BackboneCard)
 
 
-def test_same_parameters_same_bytes(tmp_path: Path, saved: Path) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_same_parameters_same_bytes(tmp_path: Path, form: Literal[1, 2]) -> None:
+    saved = save(random_crma(form=form), tmp_path / "backbone")
     again = save(load_backbone(saved), tmp_path / "again")
     assert files(again) == files(saved)
     assert sorted(files(saved)) == ["crma.json", "crma.safetensors"]
@@ -81,8 +87,8 @@ def test_saving_refuses_a_folder_with_other_content(saved: Path) -> None:
 def test_saving_refuses_numbers_that_are_not_finite(tmp_path: Path) -> None:
     crma = random_crma()
     with torch.no_grad():
-        crma.block(1).log_alpha.fill_(float("nan"))
-    with pytest.raises(ConfigError, match=r"blocks\.1\.log_alpha is not finite"):
+        crma.block(1).write.fill_(float("nan"))
+    with pytest.raises(ConfigError, match=r"blocks\.1\.write is not finite"):
         save(crma, tmp_path / "backbone")
     assert not (tmp_path / "backbone").exists()
 
@@ -126,7 +132,7 @@ def rewrite(folder: Path, tensors: dict[str, Tensor]) -> None:
     [
         ("blocks.0.read", torch.zeros(2, 9)),
         ("blocks.0.logits", torch.zeros(3, 3)),
-        ("blocks.2.log_alpha", torch.zeros(1)),
+        ("blocks.2.log_alpha", torch.zeros(())),
         ("blocks.1.write", torch.zeros(8, 2, dtype=torch.float64)),
         ("blocks.3.write", torch.zeros(8, 2)),
     ],
@@ -157,8 +163,8 @@ def test_numbers_that_are_not_finite_are_refused(saved: Path) -> None:
     ("change", "message"),
     [
         ({"mode": "unknown"}, r"crma\.json: config\.mode"),
-        ({"streams": 9}, r"crma\.json: CRMA has 9 streams for a hidden size of 8"),
-        ({"streams": "2"}, r"crma\.json: config\.streams"),
+        ({"rank": 9}, r"crma\.json: CRMA has rank 9 for a hidden size of 8"),
+        ({"rank": "2"}, r"crma\.json: config\.rank"),
         ({"surprise": 1}, r"crma\.json: config\.surprise"),
     ],
 )
@@ -171,7 +177,21 @@ def test_a_config_that_cannot_work_is_refused(saved: Path, change: dict[str, obj
 
 
 def test_another_format_is_refused(saved: Path) -> None:
-    card = json.loads((saved / "crma.json").read_text()) | {"format": 2}
+    card = json.loads((saved / "crma.json").read_text()) | {"format": 3}
     (saved / "crma.json").write_text(json.dumps(card))
-    with pytest.raises(IncompatibleError, match=r"crma\.json: format 2, expected 1"):
+    with pytest.raises(IncompatibleError, match=r"crma\.json: format 3, expected 2"):
         load_backbone(saved)
+
+
+def test_the_demo_releases_first_backbone_is_read_and_written_as_it_is(tmp_path: Path) -> None:
+    """Form 1, in the spelling of the first releases."""
+    (folder,) = [path for path in DEMO_BACKBONES.iterdir() if path.name == "d038ca909785"]
+    assert read_backbone_card(folder).config == CrmaConfig(576, 30, rank=4, form=1)
+    card = read_backbone_card(folder)
+    save_backbone(
+        load_backbone(folder),
+        tmp_path / "again",
+        base_model=card.base_model,
+        base_fingerprint=card.base_fingerprint,
+    )
+    assert files(tmp_path / "again") == files(folder)

@@ -66,9 +66,9 @@ def peft_folder(
 
 
 def backbone_folder(
-    folder: Path, *, streams: int = 4, seed: int = 0, mode: Mode = "residual"
+    folder: Path, *, rank: int = 4, seed: int = 0, mode: Mode = "residual"
 ) -> tuple[Crma, Path]:
-    crma = Crma.from_model(tiny(), streams=streams, mode=mode)
+    crma = Crma.from_model(tiny(), rank=rank, mode=mode)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in crma.parameters():
@@ -96,9 +96,9 @@ def scaling(config: dict[str, Any], module: str) -> float:
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("streams", [2, 3, 4])
-def test_both_parts_keep_their_meaning(tmp_path: Path, options: dict[str, Any], streams: int) -> None:
-    crma, backbone = backbone_folder(tmp_path / "backbone", streams=streams)
+@pytest.mark.parametrize("rank", [2, 3, 4])
+def test_both_parts_keep_their_meaning(tmp_path: Path, options: dict[str, Any], rank: int) -> None:
+    crma, backbone = backbone_folder(tmp_path / "backbone", rank=rank)
     lora = peft_folder(tmp_path / "lora", **options)
     compose_bundle(lora=lora, backbone=backbone, out=tmp_path / "bundle")
     (before, alone), (config, tensors) = read(lora), read(tmp_path / "bundle")
@@ -133,7 +133,7 @@ def test_the_mixer_tensors_are_the_attached_crma(tmp_path: Path, mode: Mode) -> 
 
 
 def test_backbone_alone(tmp_path: Path) -> None:
-    _, backbone = backbone_folder(tmp_path / "backbone", streams=3)
+    _, backbone = backbone_folder(tmp_path / "backbone", rank=3)
     compose_bundle(lora=None, backbone=backbone, out=tmp_path / "bundle")
     config, tensors = read(tmp_path / "bundle")
     assert (config["r"], config["target_modules"]) == (3, ["residual_mixer"])
@@ -237,7 +237,7 @@ def test_vllm_reads_the_same_ranks_and_scalings(tmp_path: Path, options: dict[st
     """vLLM's own reader: the mixer's scaling is exactly 1, every other module's is PEFT's."""
     from vllm.lora.peft_helper import PEFTHelper
 
-    _, backbone = backbone_folder(tmp_path / "backbone", streams=3)
+    _, backbone = backbone_folder(tmp_path / "backbone", rank=3)
     compose_bundle(lora=peft_folder(tmp_path / "lora", **options), backbone=backbone, out=tmp_path / "bundle")
     config, tensors = read(tmp_path / "bundle")
     helper = PEFTHelper.from_local_dir(str(tmp_path / "bundle"), None)

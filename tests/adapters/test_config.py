@@ -10,9 +10,10 @@ from crma_adapters.errors import ConfigError
     ("values", "message"),
     [
         ({"mode": "orthogonal"}, "mode 'orthogonal'.*residual, nonexpansive"),
-        ({"streams": 0}, "streams is 0"),
-        ({"streams": 9}, "9 streams for a hidden size of 8"),
-        ({"streams": 2.0}, r"streams is 2\.0"),
+        ({"rank": 0}, "rank is 0"),
+        ({"rank": 9}, "rank 9 for a hidden size of 8"),
+        ({"rank": 2.0}, r"rank is 2\.0"),
+        ({"form": 3}, "form 3 is unknown"),
         ({"num_layers": -1}, "num_layers is -1"),
         ({"hidden_size": True}, "hidden_size is True"),
         ({"sinkhorn_iterations": 0}, "sinkhorn_iterations is 0"),
@@ -25,10 +26,10 @@ from crma_adapters.errors import ConfigError
 )
 def test_refuses(values: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        CrmaConfig(**({"hidden_size": 8, "num_layers": 2} | values))  # type: ignore[arg-type]
+        CrmaConfig(**({"hidden_size": 8, "num_layers": 2, "rank": 4} | values))  # type: ignore[arg-type]
 
 
 def test_defaults_are_the_designs() -> None:
     config = CrmaConfig(hidden_size=576, num_layers=30)
-    assert (config.streams, config.mode, config.sinkhorn_iterations) == (4, "residual", 20)
-    assert (config.logit_range, config.initial_logit, config.initial_alpha) == (8.0, 4.0, 0.01)
+    assert (config.rank, config.mode, config.form, config.sinkhorn_iterations) == (16, "residual", 2, 20)
+    assert (config.logit_range, config.initial_logit) == (8.0, 4.0)

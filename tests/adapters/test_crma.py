@@ -2,18 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from crma_adapters.crma.attach import attach
 from crma_adapters.crma.config import MODES, CrmaConfig, Mode
 from crma_adapters.crma.crma import Crma
-from crma_adapters.crma.decoder import decoder_layers, down_projection
-from crma_adapters.crma.singular import left_singular_vectors
+from crma_adapters.crma.decoder import decoder_layers
 from crma_adapters.errors import BaseModelError, ConfigError
 from crma_adapters.models.base_model import DEFAULT_BASE_MODEL, resolve_base_model
 
@@ -62,50 +60,48 @@ def norm_ratios(model: nn.Module, crma: Crma, token_ids: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("mode", MODES)
-def test_starts_within_five_percent_of_the_base_norm(family: str, mode: Mode) -> None:
+def test_starts_at_the_base_norm(family: str, mode: Mode) -> None:
     model = tiny(family).eval()
-    ratios = norm_ratios(model, Crma.from_model(model, mode=mode), torch.arange(1, 31)[None])
+    ratios = norm_ratios(model, Crma.from_model(model, mode=mode, rank=4), torch.arange(1, 31)[None])
     assert ratios.shape == (3, 30)
-    assert (ratios - 1).abs().max() < 0.05
+    # `nonexpansive` contracts a quarter of these 16 directions by up to 7 %, in three blocks.
+    assert (ratios - 1).abs().max() < (0.1 if mode == "nonexpansive" else 1e-6)
 
 
-def test_starts_within_five_percent_on_real_weights() -> None:
-    """Mean over tokens, after every block. The first token, an attention sink whose norm is many times the
-    others' along the very directions that are mixed, gains more in mode `residual`: see docs/crma.md."""
+@pytest.mark.parametrize("mode", ("residual", "identity", "free"))
+def test_starts_as_the_base_model_on_real_weights(mode: Mode) -> None:
     path = resolve_base_model(DEFAULT_BASE_MODEL).path
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
-    text = "What are the symptoms of iron deficiency anemia? Fatigue, weakness, pale skin and cold hands."
-    chat = AutoTokenizer.from_pretrained(path).apply_chat_template(
-        [{"role": "user", "content": text}], return_tensors="pt", return_dict=True
-    )
-    residual = Crma.from_model(model)
-    directions = [residual.block(index).write.detach() for index in range(30)]
-    bounded = Crma(replace(residual.config, mode="nonexpansive"), directions)
-    for crma, most in ((residual, 1.35), (bounded, 1.02)):
-        ratios = norm_ratios(model, crma, chat["input_ids"])
-        assert ratios.shape[0] == 30
-        assert (ratios.mean(dim=1) - 1).abs().max() < 0.05
-        assert ratios.max() < most
+    tokens = torch.arange(100, 110)[None]
+    with torch.no_grad():
+        base = model(tokens).logits
+        with attach(model, Crma.from_model(model, mode=mode, rank=8)):
+            assert torch.equal(model(tokens).logits, base)
 
 
-def test_starts_from_the_down_projections_and_leaves_the_base_alone() -> None:
+def test_starts_from_its_seed_and_leaves_the_base_alone() -> None:
     model = tiny()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    crma = Crma.from_model(model)
+    crma = Crma.from_model(model, rank=4, seed=1)
     with attach(model, crma):
+        assert set(model.state_dict()) > set(before)  # registered: what optimizers and checkpoints see
         model(torch.arange(8)[None]).logits.sum().backward()
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert list(model.state_dict()) == list(before)
-    for index, layer in enumerate(decoder_layers(model)):
-        expected = left_singular_vectors(down_projection(layer), 4)
-        assert torch.equal(crma.block(index).write, expected)
-        assert torch.equal(crma.block(index).read.mT, expected)  # type: ignore[union-attr]
+    again, other = Crma.from_model(model, rank=4, seed=1), Crma.from_model(model, rank=4, seed=2)
+    reads = [c.block(index).read for c in (crma, again, other) for index in range(3)]
+    for index in range(3):
+        read = reads[index]
+        assert read is not None
+        torch.testing.assert_close(read @ read.mT, torch.eye(4), atol=1e-6, rtol=0)
+        assert torch.equal(read, reads[3 + index])  # type: ignore[arg-type]
+        assert not torch.equal(read, reads[6 + index])  # type: ignore[arg-type]
+        assert not torch.equal(read, reads[(index + 1) % 3])  # type: ignore[arg-type]
 
 
 def test_reads_the_models_sizes() -> None:
-    crma = Crma.from_model(tiny(layers=2), mode="free", streams=2, initial_alpha=0.002)
-    assert crma.config == CrmaConfig(16, 2, streams=2, mode="free", initial_alpha=0.002)
-    assert float(crma.block(0).alpha().detach()) == pytest.approx(0.002)
+    crma = Crma.from_model(tiny(layers=2), mode="free", rank=2)
+    assert crma.config == CrmaConfig(16, 2, rank=2, mode="free")
 
 
 @pytest.mark.parametrize(
@@ -115,19 +111,19 @@ def test_reads_the_models_sizes() -> None:
 def test_parameter_groups_hold_each_trainable_parameter_once(
     mode: Mode, projections: int, logits: int
 ) -> None:
-    crma = Crma.from_model(tiny(), mode=mode)
+    crma = Crma.from_model(tiny(), mode=mode, rank=4)
     groups = crma.parameter_groups()
     assert {kind: len(group) for kind, group in groups.items()} == {
         "projections": projections,
         "logits": logits,
-        "alpha": 3,
+        "alpha": 0,
     }
     grouped = [id(parameter) for group in groups.values() for parameter in group]
     assert sorted(grouped) == sorted(id(p) for p in crma.parameters() if p.requires_grad)
 
 
 def test_all_blocks_solved_together_are_the_blocks_own() -> None:
-    crma = Crma.from_model(tiny())
+    crma = Crma.from_model(tiny(), rank=4)
     with torch.no_grad():
         for index in range(3):
             crma.block(index).logits.normal_(std=3.0)
@@ -144,7 +140,7 @@ def test_all_blocks_solved_together_are_the_blocks_own() -> None:
 def test_all_blocks_maps_made_together_are_the_blocks_own(mode: Mode) -> None:
     """Values and gradients; the blocks start apart from each other, so that none can take another's place."""
     torch.manual_seed(0)
-    crma = Crma.from_model(tiny(), mode=mode)
+    crma = Crma.from_model(tiny(), mode=mode, rank=4)
     with torch.no_grad():
         for parameter in crma.parameters():
             parameter.add_(0.5 * torch.randn_like(parameter))
@@ -158,12 +154,12 @@ def test_all_blocks_maps_made_together_are_the_blocks_own(mode: Mode) -> None:
     together, alone = gradients
     assert len(together) == len(alone) == 3 + sum(p.requires_grad for p in crma.parameters())
     for one, other in zip(together, alone, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+        assert (one - other).norm() <= 1e-5 * other.norm()
 
 
 def test_solves_again_when_a_logit_changed_in_whatever_way() -> None:
     """Writing to `.data` goes past autograd's count of changes, so that cannot be what tells."""
-    crma = Crma.from_model(tiny())
+    crma = Crma.from_model(tiny(), rank=4)
     first = crma.solve()
     assert first is not None
     assert crma.solve() is first
@@ -180,12 +176,12 @@ def test_solves_again_when_a_logit_changed_in_whatever_way() -> None:
 
 
 def test_spectral_log_measures_what_is_used() -> None:
-    constrained = Crma.from_model(tiny()).spectral()
+    constrained = Crma.from_model(tiny(), rank=4).spectral()
     assert constrained.max_norm_error < 1e-6
     assert constrained.max_row_error < 1e-6
     assert constrained.max_column_error < 1e-6
-    assert constrained.alphas == pytest.approx([0.01] * 3)
-    free = Crma.from_model(tiny(), mode="free")
+    assert constrained.alphas == pytest.approx([1.0] * 3)
+    free = Crma.from_model(tiny(), mode="free", rank=4)
     with torch.no_grad():
         free.block(2).logits.copy_(torch.diag(torch.tensor([1.0, 1.0, 1.0, 3.0])))
     log = free.spectral()
@@ -197,5 +193,5 @@ def test_spectral_log_measures_what_is_used() -> None:
 def test_refuses_what_it_cannot_start_from() -> None:
     with pytest.raises(BaseModelError, match="Linear has 0 decoders"):
         Crma.from_model(nn.Linear(2, 2))
-    with pytest.raises(ConfigError, match="17 streams for a hidden size of 16"):
-        Crma.from_model(tiny(), streams=17)
+    with pytest.raises(ConfigError, match="rank 17 for a hidden size of 16"):
+        Crma.from_model(tiny(), rank=17)

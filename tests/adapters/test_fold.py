@@ -1,6 +1,7 @@
 """The fold is the module."""
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
@@ -11,15 +12,17 @@ from crma_adapters.crma.block import CrmaBlock
 from crma_adapters.crma.config import MODES, CrmaConfig, Mode
 from crma_adapters.crma.fold import fold
 
-CONFIG = CrmaConfig(hidden_size=16, num_layers=1, streams=3)
+CONFIG = CrmaConfig(hidden_size=16, num_layers=1, rank=3)
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.integers(0, 2**31), st.sampled_from(MODES), st.sampled_from([0.0, 0.1, 1.0]))
-def test_fold_equals_module(seed: int, mode: Mode, scale: float) -> None:
+@given(
+    st.integers(0, 2**31), st.sampled_from(MODES), st.sampled_from([0.0, 0.1, 1.0]), st.sampled_from([1, 2])
+)
+def test_fold_equals_module(seed: int, mode: Mode, scale: float, form: Literal[1, 2]) -> None:
     generator = torch.Generator().manual_seed(seed)
     directions = torch.linalg.qr(torch.randn(16, 3, generator=generator)).Q
-    block = CrmaBlock(replace(CONFIG, mode=mode), directions)
+    block = CrmaBlock(replace(CONFIG, mode=mode, form=form), directions)
     with torch.no_grad():
         for parameter in block.parameters():
             parameter.add_(scale * torch.randn(parameter.shape, generator=generator))

@@ -22,7 +22,9 @@ WIDTH, LAYERS, RANK = 32, 2, 3
 def make_store(root: Path, base: BaseModel, domains: Sequence[str]) -> Store:
     """Published once; every domain's LoRA is another."""
     store = Store(root)
-    crma = Crma(CrmaConfig(WIDTH, LAYERS, initial_alpha=0.1), [torch.eye(WIDTH)[:, :4]] * LAYERS)
+    crma = Crma(
+        CrmaConfig(WIDTH, LAYERS, rank=4, form=1, initial_alpha=0.1), [torch.eye(WIDTH)[:, :4]] * LAYERS
+    )
     drafts = root.with_name(root.name + "-drafts")
     save_backbone(crma, drafts / "backbone", base_model=base.name, base_fingerprint=base.fingerprint)
     backbone = store.add_backbone(drafts / "backbone")

@@ -18,7 +18,7 @@ ADAPTERS = Path(__file__).parents[2] / "adapters"
 
 
 def _run_folder(root: Path, *, norm_error: float = 2e-8) -> Path:
-    crma = Crma(CrmaConfig(8, 2), [torch.linalg.qr(torch.randn(8, 4)).Q] * 2)
+    crma = Crma(CrmaConfig(8, 2, rank=4, form=1), [torch.linalg.qr(torch.randn(8, 4)).Q] * 2)
     for number, domain in enumerate(("medical", "legal")):
         reading = SpectralReading(norm_error, 3e-8, 4e-8, 0.01, 0.02 + number, 0.03, 0.005)
         folder = root / domain

@@ -16,7 +16,7 @@ from crma_eval.learning.spectral.recompute import (
 def _crma(mode: Mode, hidden: int = 24, streams: int = 3) -> Crma:
     """Random in all its parameters, as no training would leave it."""
     torch.manual_seed(1)
-    crma = Crma(CrmaConfig(hidden, 2, streams=streams, mode=mode), [torch.randn(hidden, streams)] * 2)
+    crma = Crma(CrmaConfig(hidden, 2, rank=streams, mode=mode, form=1), [torch.randn(hidden, streams)] * 2)
     for parameter in crma.parameters():
         parameter.data += 0.7 * torch.randn_like(parameter)
     return crma

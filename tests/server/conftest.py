@@ -137,7 +137,7 @@ def write_backbone(folder: Path, base: BaseModel) -> Path:
     """A random CRMA, strong enough to change what the model says."""
     draw = torch.Generator().manual_seed(7)
     directions = [torch.linalg.qr(torch.randn(HIDDEN, 4, generator=draw))[0] for _ in range(LAYERS)]
-    crma = Crma(CrmaConfig(HIDDEN, LAYERS, initial_alpha=0.1), directions)
+    crma = Crma(CrmaConfig(HIDDEN, LAYERS, rank=4, form=1, initial_alpha=0.1), directions)
     save_backbone(crma, folder, base_model=base.name, base_fingerprint=base.fingerprint)
     return folder
 

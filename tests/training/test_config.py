@@ -15,7 +15,7 @@ from crma_training.config import TrainConfig, digest
         ({"holdout_rows": 0}, "--holdout-rows is 0; give a value that is at least 1"),
         ({"holdout_every": -1}, "--holdout-every is -1; give a value that is 0 or more"),
         ({"holdout_rows": 0}, "--holdout-rows is 0; give a value that is at least 1"),
-        ({"alpha_learning_rate": 0.0}, "--alpha-learning-rate is 0.0; give a value that is above 0"),
+        ({"crma_learning_rate": 0.0}, "--crma-learning-rate is 0.0; give a value that is above 0"),
         ({"warmup": 1.0}, r"--warmup is 1.0; give a value that is in \[0, 1\)"),
         ({"mode": "loose"}, "--mode is 'loose'; give a value that is one of residual, nonexpansive"),
         ({"dtype": "int8"}, "--dtype is 'int8'; give a value that is one of float32, bfloat16"),

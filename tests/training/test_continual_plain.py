@@ -38,7 +38,7 @@ def test_what_frozen_learns_of_a_domain_does_not_depend_on_the_others(make_cours
 def test_frozen_matched_has_at_least_the_parameters_of_crma_more(make_course: MakeCourse) -> None:
     course = make_course("code", steps=1)
     bench, _ = course.load()
-    extra = sum(p.numel() for p in Crma.from_model(bench.model, mode="residual", streams=4).parameters())
+    extra = sum(p.numel() for p in Crma.from_model(bench.model, mode="residual", rank=16).parameters())
     plain, matched = size(course.learn(Frozen())[0]), size(course.learn(FrozenMatched())[0])
     config = matched_config(bench)
     assert plain + extra <= matched < plain + extra + plain / bench.config.rank

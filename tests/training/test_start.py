@@ -55,8 +55,8 @@ def test_a_carried_domain_without_data_needs_a_frozen_backbone_and_the_old_route
 
 def test_a_backbone_of_another_form_is_refused(train: Train, tmp_path: Path) -> None:
     train(domains=("code",))
-    with pytest.raises(ConfigError, match="this backbone is residual with 4 streams"):
-        train(domains=("legal",), run=tmp_path / "run2", streams=2)
+    with pytest.raises(ConfigError, match="this backbone is of form 2, mode residual and rank 16"):
+        train(domains=("legal",), run=tmp_path / "run2", mixing_rank=2)
 
 
 def test_a_store_of_another_base_model_is_refused(train: Train, base_model: Path, tmp_path: Path) -> None:

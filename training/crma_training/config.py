@@ -35,17 +35,16 @@ class TrainConfig:
         ("q_proj", "v_proj", "gate_proj", "up_proj", "down_proj"), "linear layers that get a LoRA"
     )
     learning_rate: float = _option(1e-3, "peak learning rate of the LoRA")
-    crma_learning_rate: float = _option(3e-4, "peak learning rate of CRMA's read and write projections")
+    crma_learning_rate: float = _option(2e-3, "peak learning rate of CRMA's read and write projections")
     logits_learning_rate: float = _option(1e-2, "peak learning rate of CRMA's mixing logits")
-    alpha_learning_rate: float = _option(5e-3, "peak learning rate of CRMA's gates (log scale)")
-    weight_decay: float = _option(
-        0.01, "AdamW weight decay of LoRA and projections; logits and gates have none"
-    )
+    weight_decay: float = _option(0.01, "AdamW weight decay of the LoRA")
+    crma_weight_decay: float = _option(0.0, "AdamW weight decay of CRMA's projections; its logits have none")
+    crma_dropout: float = _option(0.0, "share of what CRMA reads that is dropped in training")
     schedule: str = _option("cosine", "learning rate after the warm-up", ("cosine", "linear"))
     warmup: float = _option(0.05, "share of the steps over which the learning rate rises")
     zclip_threshold: float = _option(2.5, "z-score of a group's gradient norm above which it is clipped")
     mode: Mode = _option("residual", "form of CRMA", MODES)  # noqa: RUF009
-    streams: int = _option(4, "CRMA streams per block")
+    mixing_rank: int = _option(16, "rank of CRMA's map in every block")
     freeze_backbone: bool = _option(False, "train the LoRAs only; CRMA stays as it is, so nothing can drift")
     holdout_every: int = _option(
         40, "steps between two measurements of the holdout in training (0: before and after only)"
@@ -61,7 +60,15 @@ class TrainConfig:
     note: str = _option("", "free text kept in the release")
 
     def __post_init__(self) -> None:
-        at_least_one = ("epochs", "batch_size", "max_length", "rank", "lora_alpha", "streams", "holdout_rows")
+        at_least_one = (
+            "epochs",
+            "batch_size",
+            "max_length",
+            "rank",
+            "lora_alpha",
+            "mixing_rank",
+            "holdout_rows",
+        )
         for name in at_least_one:
             self._require(name, getattr(self, name) >= 1, "at least 1")
         for name in ("steps", "holdout_every"):

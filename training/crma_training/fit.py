@@ -104,19 +104,25 @@ def _optimizer(config: TrainConfig, groups: Sequence[ParameterGroup], steps: int
 
 
 def parameter_groups(config: TrainConfig, lora: DomainLora, crma: Crma) -> list[ParameterGroup]:
-    """The LoRA and, unless the backbone is frozen, CRMA's projections, logits and gates."""
+    """The LoRA and, unless the backbone is frozen, CRMA's projections and logits."""
     groups = [lora_group(config, lora)]
     if config.freeze_backbone:
         crma.requires_grad_(False)
+    else:
+        crma.unfreeze()
+    return groups + crma_groups(config, crma)
+
+
+def crma_groups(config: TrainConfig, crma: Crma) -> list[ParameterGroup]:
+    """CRMA's projections and logits, those that are not frozen."""
     settings = {
-        "projections": (config.crma_learning_rate, config.weight_decay),
+        "projections": (config.crma_learning_rate, config.crma_weight_decay),
         "logits": (config.logits_learning_rate, 0.0),
-        "alpha": (config.alpha_learning_rate, 0.0),
     }
-    for name, parameters in crma.parameter_groups().items():
-        if parameters:
-            groups.append(ParameterGroup(name, tuple(parameters), *settings[name]))
-    return groups
+    found = crma.parameter_groups()
+    return [
+        ParameterGroup(name, tuple(found[name]), *rates) for name, rates in settings.items() if found[name]
+    ]
 
 
 def lora_group(config: TrainConfig, lora: DomainLora) -> ParameterGroup:

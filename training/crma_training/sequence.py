@@ -166,13 +166,14 @@ def _backbone(bench: Workbench, saved: Path | None) -> Crma:
     """The backbone to train on; read back from disk, so a resumed run sees what an uninterrupted one saw."""
     config = bench.config
     if saved is None:
-        return Crma.from_model(bench.model, mode=config.mode, streams=config.streams)
+        return Crma.from_model(bench.model, mode=config.mode, rank=config.mixing_rank, seed=config.seed)
     crma = load_backbone(saved)
-    found = (crma.config.mode, crma.config.streams)
-    if found != (config.mode, config.streams):
+    found = (crma.config.form, crma.config.mode, crma.config.rank)
+    if found != (2, config.mode, config.mixing_rank):
         raise ConfigError(
-            f"{saved}: this backbone is {found[0]} with {found[1]} streams, the run wants {config.mode} with "
-            f"{config.streams}; give --mode {found[0]} --streams {found[1]}, or train every domain again"
+            f"{saved}: this backbone is of form {found[0]}, mode {found[1]} and rank {found[2]}; the run "
+            f"wants form 2, {config.mode}, rank {config.mixing_rank}: give --mode and --mixing-rank as it "
+            "has them, or train every domain again"
         )
     return crma
 

@@ -1,7 +1,4 @@
-"""Makes a transformers model run through a CRMA, and undoes it.
-
-Owns: the forward hooks. Nothing in the model is replaced or changed, so `detach` leaves it as it was.
-"""
+"""Makes a transformers model run through one CRMA or several side by side, and undoes it."""
 
 from types import TracebackType
 from typing import Any, Self
@@ -12,48 +9,68 @@ from torch.utils.hooks import RemovableHandle
 
 from crma_adapters.crma.block import apply_maps
 from crma_adapters.crma.crma import Crma
-from crma_adapters.crma.decoder import decoder, decoder_layers, is_checkpointed
+from crma_adapters.crma.decoder import decoder, decoder_layers, hidden_size, is_checkpointed
 from crma_adapters.errors import ConfigError, IncompatibleError
 
 __all__ = ["Attachment", "attach", "decoder_layers"]
 
+SUBMODULE = "crma"
+"""The decoder's submodule that holds what is attached: optimizers, DDP, FSDP and checkpoints see it."""
 
-def attach(model: nn.Module, crma: Crma) -> "Attachment":
-    """Let every block's output of `model` pass through its block of `crma` until detached.
 
-    Moves `crma` to the devices of the model's blocks. Raises `BaseModelError` for an unsupported model,
-    `IncompatibleError` for a CRMA of other sizes, `ConfigError` if the model has one attached already.
+def attach(model: nn.Module, *crmas: Crma) -> "Attachment":
+    """Let every block's output h of `model` become h + sum of U M V h over `crmas`, until detached.
+
+    All read the same h: a domain's mixer and its backbone stand side by side, as their ranks do in a bundle.
+    Moves each to the devices of the model's blocks. Raises `BaseModelError` for an unsupported model,
+    `IncompatibleError` for a CRMA of other sizes, `ConfigError` if none is given or one is attached already.
     """
+    if not crmas:
+        raise ConfigError("no CRMA was given to attach; give one or more")
     layers = decoder_layers(model)
-    config = crma.config
-    expected = (len(layers), _hidden_size(layers[0]))
-    if (config.num_layers, config.hidden_size) != expected:
-        raise IncompatibleError(
-            f"a CRMA of {config.num_layers} blocks of size {config.hidden_size} does not fit a model of "
-            f"{expected[0]} blocks of size {expected[1]}; use the CRMA trained on this base model"
-        )
-    if any(isinstance(hook, _BlockHook) for hook in layers[0]._forward_hooks.values()):
+    expected = (len(layers), hidden_size(layers[0]))
+    for crma in crmas:
+        given = (crma.config.num_layers, crma.config.hidden_size)
+        if given != expected:
+            raise IncompatibleError(
+                f"a CRMA of {given[0]} blocks of size {given[1]} does not fit a model of {expected[0]} "
+                f"blocks of size {expected[1]}; use the CRMA trained on this base model"
+            )
+    if hasattr(decoder(model), SUBMODULE):
         raise ConfigError("this model has a CRMA attached already; detach it first")
-    return Attachment(model, crma)
+    return Attachment(model, crmas)
 
 
 class Attachment:
-    """A CRMA in use by a model; also a context manager that detaches at its end.
+    """CRMAs in use by a model; also a context manager that detaches at its end.
 
-    `enabled` switches it off and on without detaching. With `record_updates` each forward pass records the
-    mean of ||dh|| / ||h|| over tokens and blocks, read from `update_ratio`.
+    `enabled` switches them off and on without detaching. With `record_updates` each forward pass records the
+    mean of ||dh|| / ||h|| over tokens and blocks, read from `update_ratio`. `crma` is the first of them.
     """
 
-    def __init__(self, model: nn.Module, crma: Crma) -> None:
-        self.crma = crma
+    def __init__(self, model: nn.Module, crmas: tuple[Crma, ...]) -> None:
+        self.crmas = crmas
         self.enabled = True
         self.record_updates = False
         self._maps: tuple[tuple[Tensor, Tensor], ...] | None = None
         self._ratios: dict[int, Tensor] = {}
-        self._handles: list[RemovableHandle] = [decoder(model).register_forward_pre_hook(self._prepare)]
+        self._decoder = decoder(model)
+        self._handles: list[RemovableHandle] = [self._decoder.register_forward_pre_hook(self._prepare)]
         for index, layer in enumerate(decoder_layers(model)):
-            crma.block(index).to(next(layer.parameters()).device)
+            for crma in crmas:
+                crma.block(index).to(next(layer.parameters()).device)
             self._handles.append(layer.register_forward_hook(_BlockHook(self, index)))
+        self._decoder.add_module(SUBMODULE, nn.ModuleList(crmas))
+
+    @property
+    def crma(self) -> Crma:
+        """The first CRMA: the one that trains, where one of several does."""
+        return self.crmas[0]
+
+    @property
+    def dropout(self) -> float:
+        """Share of V h that is dropped now: only in training."""
+        return self.crma.dropout if self.crma.training else 0.0
 
     @property
     def update_ratio(self) -> float | None:
@@ -63,9 +80,11 @@ class Attachment:
         return float(torch.stack([ratio.cpu() for ratio in self._ratios.values()]).mean())
 
     def detach(self) -> None:
-        """Remove every hook. May be called twice."""
+        """Remove every hook and the submodule. May be called twice."""
         while self._handles:
             self._handles.pop().remove()
+        if hasattr(self._decoder, SUBMODULE):
+            delattr(self._decoder, SUBMODULE)
 
     def __enter__(self) -> Self:
         return self
@@ -84,8 +103,11 @@ class Attachment:
         """
         if self._maps is not None and not is_checkpointed(layer):
             return self._maps[index]
-        solutions = self.crma.solve()
-        return self.crma.block(index).maps(None if solutions is None else solutions[index])
+        made = []
+        for crma in self.crmas:
+            solutions = crma.solve()
+            made.append(crma.block(index).maps(None if solutions is None else solutions[index]))
+        return side_by_side(made)
 
     def record(self, index: int, hidden: Tensor, added: Tensor) -> None:
         """Keep the mean ||dh|| / ||h|| of block `index`, without waiting for the device."""
@@ -94,12 +116,23 @@ class Attachment:
             self._ratios[index] = (added.norm(dim=-1) / size).mean()
 
     def _prepare(self, _module: nn.Module, _args: Any) -> None:
+        if not self.enabled:
+            self._maps = None
+            return
         with torch.autocast(self.crma.block(0).logits.device.type, enabled=False):
-            self._maps = self.crma.maps() if self.enabled else None
+            every = [crma.maps() for crma in self.crmas]
+            self._maps = tuple(side_by_side(list(maps)) for maps in zip(*every, strict=True))
+
+
+def side_by_side(maps: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """One (A (sum of n, d), B (d, sum of n)) that adds what the given (A (n, d), B (d, n)) add together."""
+    if len(maps) == 1:
+        return maps[0]
+    return torch.cat([down for down, _ in maps]), torch.cat([up for _, up in maps], dim=1)
 
 
 class _BlockHook:
-    """Applies a block's CRMA to its layer's output: a tensor (transformers 5) or a tuple starting with it."""
+    """Applies the maps to its layer's output: a tensor (transformers 5) or a tuple starting with it."""
 
     def __init__(self, attachment: Attachment, index: int) -> None:
         self._attachment, self._index = attachment, index
@@ -111,11 +144,7 @@ class _BlockHook:
         hidden = output[0] if isinstance(output, tuple) else output
         with torch.autocast(hidden.device.type, enabled=False):
             down, up = (part.to(hidden.device) for part in attachment.maps(self._index, layer))
-            mixed, added = apply_maps(hidden, down, up)
+            mixed, added = apply_maps(hidden, down, up, attachment.dropout)
         if attachment.record_updates:
             attachment.record(self._index, hidden, added)
         return (mixed, *output[1:]) if isinstance(output, tuple) else mixed
-
-
-def _hidden_size(layer: nn.Module) -> int:
-    return int(layer.get_submodule("input_layernorm").weight.shape[0])  # type: ignore[index]

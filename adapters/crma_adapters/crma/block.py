@@ -1,8 +1,4 @@
-"""One block's CRMA: h' = h + alpha U M V h, and its bounded form.
-
-Owns: the parameters of one block and the linear map they make. The formulas take any number of blocks at
-once, stacked in front. Knows nothing of the base model around it.
-"""
+"""One block's CRMA: h' = h + U M V h, and its bounded form; the formulas take any number of blocks."""
 
 import math
 
@@ -17,33 +13,40 @@ from crma_adapters.crma.sinkhorn import cap_logits, sinkhorn
 class CrmaBlock(nn.Module):
     """A constrained residual mixing adapter on one block's output (arXiv 2606.00382 as read in docs/crma.md).
 
-    Parameters, float32, d = hidden size, n = streams: `read` V (n, d), absent in mode `nonexpansive`, where
+    Parameters, float32, d = hidden size, n = rank: `read` V (n, d), absent in mode `nonexpansive`, where
     V = U^T; `write` U (d, n), there the unconstrained source of U; `logits` (n, n) of the mixing matrix M,
-    in mode `free` M itself, in mode `identity` unused and frozen; `log_alpha` (), the gate (see `alpha`).
+    in mode `free` M itself, in mode `identity` unused and frozen; `log_alpha` (), the gate of form 1, absent
+    in form 2, which has none.
     """
 
     read: nn.Parameter | None
+    log_alpha: nn.Parameter | None
 
     def __init__(self, config: CrmaConfig, directions: Tensor) -> None:
-        """`directions` (d, n), orthonormal columns, are where U and V start."""
+        """`directions` (d, n), orthonormal columns, are where V^T starts, and U where it is not zero: in form
+        1 and in mode `nonexpansive`.
+        """
         super().__init__()
         self.config = config
-        self.write = nn.Parameter(directions.float().clone())
-        read = directions.float().mT.clone(memory_format=torch.contiguous_format)
-        self.register_parameter("read", None if config.mode == "nonexpansive" else nn.Parameter(read))
-        device = directions.device
+        bounded, device = config.mode == "nonexpansive", directions.device
+        start = directions.float()
+        zero = config.form == 2 and not bounded
+        self.write = nn.Parameter(torch.zeros_like(start) if zero else start.clone())
+        read = start.mT.clone(memory_format=torch.contiguous_format)
+        self.register_parameter("read", None if bounded else nn.Parameter(read))
         self.logits = nn.Parameter(
             _initial_logits(config).to(device), requires_grad=config.mode != "identity"
         )
-        self.log_alpha = nn.Parameter(torch.tensor(_initial_gate(config), device=device))
+        gate = None if config.form == 2 else nn.Parameter(torch.tensor(_initial_gate(config), device=device))
+        self.register_parameter("log_alpha", gate)
 
     def mixing_matrix(self, solution: Tensor | None = None) -> Tensor:
         """M (n, n) float32. `solution` is the already solved projection of this block's logits, if known."""
         return mixing_matrices(self.config, self.logits, solution)
 
-    def alpha(self) -> Tensor:
-        """The gate () float32."""
-        return gates(self.config, self.log_alpha)
+    def alpha(self) -> Tensor | None:
+        """The gate () float32; None in form 2, which has none."""
+        return None if self.log_alpha is None else gates(self.config, self.log_alpha)
 
     def maps(self, solution: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(A (n, d), B (d, n)) float32 such that the block adds h A^T B^T to h (..., d)."""
@@ -56,19 +59,22 @@ class CrmaBlock(nn.Module):
             return apply_maps(hidden, *self.maps())[0]
 
 
-def apply_maps(hidden: Tensor, down: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
+def apply_maps(hidden: Tensor, down: Tensor, up: Tensor, dropout: float = 0.0) -> tuple[Tensor, Tensor]:
     """(h', h' - h) of h (..., d) under the maps A (n, d) and B (d, n): the first in h's dtype, the second
-    float32.
+    float32. `dropout` drops that share of A h (..., n) at random, as in training.
     """
     exact = hidden.float()
-    added = functional.linear(functional.linear(exact, down), up)
+    read = functional.linear(exact, down)
+    if dropout:
+        read = functional.dropout(read, dropout)
+    added = functional.linear(read, up)
     return (exact + added).to(hidden.dtype), added
 
 
 def mixing_matrices(config: CrmaConfig, logits: Tensor, solution: Tensor | None = None) -> Tensor:
     """M (..., n, n) float32 of logits (..., n, n); `solution` as in `sinkhorn`."""
     if config.mode == "identity":
-        return torch.eye(config.streams, device=logits.device).expand_as(logits)
+        return torch.eye(config.rank, device=logits.device).expand_as(logits)
     if config.mode == "free":
         return logits
     capped = cap_logits(logits.double(), config.logit_range)
@@ -84,15 +90,16 @@ def gates(config: CrmaConfig, log_alpha: Tensor) -> Tensor:
 
 
 def linear_maps(
-    config: CrmaConfig, read: Tensor | None, write: Tensor, mixing: Tensor, alpha: Tensor
+    config: CrmaConfig, read: Tensor | None, write: Tensor, mixing: Tensor, alpha: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """(A (..., n, d), B (..., d, n)) of V (..., n, d), U (..., d, n), M (..., n, n) and gates (...)."""
-    alpha = alpha[..., None, None]
+    """(A (..., n, d), B (..., d, n)) of V (..., n, d), U (..., d, n), M (..., n, n) and any gates (...)."""
     if config.mode == "nonexpansive":
         write = orthonormal_columns(write)
-        return (mixing - torch.eye(config.streams, device=mixing.device)) @ write.mT, alpha * write
-    assert read is not None
-    return mixing @ read, alpha * write
+        down = (mixing - torch.eye(config.rank, device=mixing.device)) @ write.mT
+    else:
+        assert read is not None
+        down = mixing @ read
+    return down, write if alpha is None else alpha[..., None, None] * write
 
 
 def orthonormal_columns(source: Tensor) -> Tensor:
@@ -108,7 +115,7 @@ def orthonormal_columns(source: Tensor) -> Tensor:
 
 
 def _initial_logits(config: CrmaConfig) -> Tensor:
-    logits = config.initial_logit * torch.eye(config.streams)
+    logits = config.initial_logit * torch.eye(config.rank)
     if config.mode == "free":
         return sinkhorn(
             cap_logits(logits.double(), config.logit_range), iterations=config.sinkhorn_iterations

@@ -1,8 +1,4 @@
-"""The CRMA of a whole decoder: one `CrmaBlock` per block.
-
-Owns: building it from a base model, its parameter groups, and what is logged of it. It reads the base model's
-weights once and never changes them. Knows nothing of training loops or files.
-"""
+"""The CRMA of a whole decoder: one `CrmaBlock` per block, its parameter groups, and what is logged of it."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -12,8 +8,7 @@ from torch import Tensor, nn
 
 from crma_adapters.crma.block import CrmaBlock, gates, linear_maps, mixing_matrices
 from crma_adapters.crma.config import CrmaConfig, Mode
-from crma_adapters.crma.decoder import decoder_layers, down_projection
-from crma_adapters.crma.singular import left_singular_vectors
+from crma_adapters.crma.decoder import decoder_layers, hidden_size
 from crma_adapters.crma.sinkhorn import cap_logits, solve_sinkhorn
 
 __all__ = ["Crma", "CrmaBlock", "SpectralLog"]
@@ -31,11 +26,14 @@ class SpectralLog:
     max_column_error: float
     """Largest | column sum of M - 1 | over columns and blocks."""
     alphas: tuple[float, ...]
-    """The gate of each block, first to last."""
+    """The gate of each block, first to last; 1 in form 2, which has none."""
 
 
 class Crma(nn.Module):
     """The CRMA of one decoder. `attach` makes a model use it."""
+
+    dropout: float = 0.0
+    """Share of V h dropped in training; a setting of the training run, not saved."""
 
     def __init__(self, config: CrmaConfig, directions: list[Tensor]) -> None:
         """`directions`: one (d, n) matrix of orthonormal columns per block."""
@@ -46,24 +44,28 @@ class Crma(nn.Module):
 
     @classmethod
     def from_model(
-        cls,
-        model: nn.Module,
-        *,
-        mode: Mode = CrmaConfig.mode,
-        streams: int = CrmaConfig.streams,
-        initial_alpha: float = CrmaConfig.initial_alpha,
+        cls, model: nn.Module, *, mode: Mode = CrmaConfig.mode, rank: int = CrmaConfig.rank, seed: int = 0
     ) -> Self:
-        """A near-identity CRMA for `model`, on the devices of its blocks.
+        """A CRMA of form 2 for `model`, on the devices of its blocks, that changes nothing yet: U = 0.
 
-        U and V start at the top left singular vectors of each block's down projection: the directions the
-        block itself writes most. Raises `BaseModelError` for an unsupported model, `ConfigError` for bad
-        values.
+        V is orthonormal, drawn per block from `seed`; in mode `nonexpansive` it is U that is drawn, and the
+        map starts within 7 % of the identity on U's span. Raises `BaseModelError` for an unsupported model,
+        `ConfigError` for bad values.
         """
-        weights = [down_projection(layer) for layer in decoder_layers(model)]
-        config = CrmaConfig(
-            weights[0].shape[0], len(weights), streams=streams, mode=mode, initial_alpha=initial_alpha
-        )
-        return cls(config, [left_singular_vectors(weight, streams) for weight in weights])
+        layers = decoder_layers(model)
+        config = CrmaConfig(hidden_size(layers[0]), len(layers), rank=rank, mode=mode)
+        generator = torch.Generator().manual_seed(seed)
+        drawn = (torch.randn(config.hidden_size, rank, generator=generator) for _ in layers)
+        starts = [
+            torch.linalg.qr(matrix).Q.to(next(layer.parameters()).device)
+            for matrix, layer in zip(drawn, layers, strict=True)
+        ]
+        return cls(config, starts)
+
+    @classmethod
+    def empty(cls, config: CrmaConfig) -> Self:
+        """A CRMA of that shape whose parameters are to be loaded."""
+        return cls(config, [torch.zeros(config.hidden_size, config.rank)] * config.num_layers)
 
     def block(self, index: int) -> CrmaBlock:
         """The CRMA of block `index`."""
@@ -92,12 +94,17 @@ class Crma(nn.Module):
     def maps(self) -> tuple[tuple[Tensor, Tensor], ...]:
         """Every block's `CrmaBlock.maps`, made together: a few operations instead of as many per block."""
         read = None if self.config.mode == "nonexpansive" else self._stacked("read")
-        alpha = gates(self.config, self._stacked("log_alpha"))
+        alpha = None if self.config.form == 2 else gates(self.config, self._stacked("log_alpha"))
         down, up = linear_maps(self.config, read, self._stacked("write"), self.mixing(), alpha)
         return tuple(zip(down.unbind(), up.unbind(), strict=True))
 
+    def unfreeze(self) -> None:
+        """Let it train: PEFT, asked for a LoRA, freezes whatever else the model holds."""
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(self.config.mode != "identity" or not name.endswith("logits"))
+
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """The trainable parameters by kind: "projections" (U and V), "logits" and "alpha"."""
+        """The trainable parameters by kind: "projections" (U and V), "logits" and, in form 1, "alpha"."""
         kinds = {"projections": ("read", "write"), "logits": ("logits",), "alpha": ("log_alpha",)}
         return {
             kind: [
@@ -112,11 +119,14 @@ class Crma(nn.Module):
     def spectral(self) -> SpectralLog:
         """Measure the mixing matrices as they are used, in float64."""
         mixing = self.mixing().double().cpu()
+        alphas = [1.0] * len(self.blocks)
+        if self.config.form == 1:
+            alphas = gates(self.config, self._stacked("log_alpha")).tolist()
         return SpectralLog(
             max_norm_error=_worst(torch.linalg.matrix_norm(mixing, ord=2)),
             max_row_error=_worst(mixing.sum(-1)),
             max_column_error=_worst(mixing.sum(-2)),
-            alphas=tuple(gates(self.config, self._stacked("log_alpha")).tolist()),
+            alphas=tuple(alphas),
         )
 
     def _stacked(self, name: str) -> Tensor:

@@ -1,9 +1,6 @@
-"""Where the blocks of a transformers decoder are.
+"""Where the blocks of a transformers decoder are, and which model families are supported."""
 
-Owns: which model families are supported and how their blocks are found. Knows nothing of CRMA.
-"""
-
-from torch import Tensor, nn
+from torch import nn
 
 from crma_adapters.errors import BaseModelError
 
@@ -47,19 +44,9 @@ def is_checkpointed(layer: nn.Module) -> bool:
     return bool(getattr(layer, "gradient_checkpointing", False))
 
 
-def down_projection(layer: nn.Module) -> Tensor:
-    """Weight (d, intermediate) of a block's down projection, also below a PEFT layer.
-
-    Raises `BaseModelError` if it is not a plain floating-point matrix (a quantised model).
-    """
-    linear = layer.get_submodule("mlp.down_proj")
-    weight = getattr(linear, "base_layer", linear).weight
-    if not isinstance(weight, Tensor) or weight.ndim != 2 or not weight.is_floating_point():
-        raise BaseModelError(
-            f"the down projection of {type(layer).__name__} is not a plain floating-point matrix; "
-            "load the base model unquantised to start a CRMA from it"
-        )
-    return weight.detach()
+def hidden_size(layer: nn.Module) -> int:
+    """d, the width of the residual stream that a block reads and writes."""
+    return int(layer.get_submodule("input_layernorm").weight.shape[0])  # type: ignore[index]
 
 
 def _is_decoder(module: nn.Module) -> bool:

@@ -49,7 +49,7 @@ def compose_bundle(*, lora: Path | None, backbone: Path | None, out: Path) -> No
         tensors.update(adapter.tensors)
     if backbone is not None:
         card = read_backbone_card(backbone)
-        streams = card.config.streams
+        streams = card.config.rank
         _check_sizes(tensors, card.config, lora)
         tensors.update(_mixer_tensors(backbone, _layers_prefix(tensors, lora)))
         base_model = base_model or card.base_model

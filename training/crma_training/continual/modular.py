@@ -49,4 +49,9 @@ class Modular:
     def _crma(self, lesson: Lesson) -> Crma:
         if lesson.last is not None:
             return load_backbone(lesson.last / BACKBONE)
-        return Crma.from_model(lesson.bench.model, mode=self.mode, streams=lesson.bench.config.streams)
+        return Crma.from_model(
+            lesson.bench.model,
+            mode=self.mode,
+            rank=lesson.bench.config.mixing_rank,
+            seed=lesson.bench.config.seed,
+        )

@@ -98,7 +98,7 @@ class Joint:
 def matched_config(bench: Workbench) -> TrainConfig:
     """The run's configuration with a rank raised by CRMA's parameters, alpha / rank kept."""
     config = bench.config
-    crma = Crma.from_model(bench.model, mode=config.mode, streams=config.streams)
+    crma = Crma.from_model(bench.model, mode=config.mode, rank=config.mixing_rank)
     extra = sum(parameter.numel() for parameter in crma.parameters())
     lora = DomainLora.fresh(bench.model, config, seed=0)
     per_rank = sum(parameter.numel() for parameter in lora.parameters()) / config.rank

@@ -57,12 +57,12 @@ def backbone_spectrum(crma: Crma) -> BackboneSpectrum:
         tuple(m.double() for m in block.maps(solution))
         for block, solution in zip(blocks, solved, strict=True)
     ]
-    identity = torch.eye(crma.config.streams, dtype=torch.float64)
+    identity = torch.eye(crma.config.rank, dtype=torch.float64)
     return BackboneSpectrum(
         mode=crma.config.mode,
         used=mixing_errors(used),
         exact=None if solutions is None else mixing_errors(solutions),
-        alphas=tuple(float(block.alpha()) for block in blocks),
+        alphas=crma.spectral().alphas,
         off_identity=tuple(torch.linalg.matrix_norm(used - identity, ord=2).tolist()),
         branch_norms=tuple(_product_norm(up, down) for down, up in maps),
         map_norms=tuple(identity_plus_norm(up, down) for down, up in maps),
