@@ -88,7 +88,7 @@ def largest_rank(contents: Contents) -> int:
     """The largest LoRA rank the engine will meet; at least the number of CRMA streams, its folded rank."""
     parts = Composer(contents)
     ranks = [max(read_config(source.path).ranks) for source in parts.loras.values()]
-    ranks += [read_backbone_card(source.path).config.streams for source in parts.backbones.values()]
+    ranks += [read_backbone_card(source.path).config.rank for source in parts.backbones.values()]
     return max(ranks, default=1)
 
 

@@ -84,7 +84,7 @@ def _train(task: Work, arm: ArmName, channel: Connection) -> Footprint:
     with contextlib.ExitStack() as stack:
         attachment = None
         if arm == "crma":
-            crma = Crma.from_model(bench.model, mode=task.config.mode, streams=task.config.streams)
+            crma = Crma.from_model(bench.model, mode=task.config.mode, rank=task.config.mixing_rank)
             attachment = stack.enter_context(attach(bench.model, crma))
         groups = _groups(bench, attachment, task.domain)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

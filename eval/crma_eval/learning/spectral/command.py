@@ -47,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
         number, crma = _released(args.adapters)
         backbones[f"release {number}"] = crma
     spectra = {name: backbone_spectrum(crma) for name, crma in backbones.items()}
-    form = next((crma.config for crma in backbones.values()), CrmaConfig(1, 1, streams=1))
-    untrained = untrained_errors(UNTRAINED, form.streams, form.logit_range)
+    form = next((crma.config for crma in backbones.values()), CrmaConfig(1, 1, rank=1))
+    untrained = untrained_errors(UNTRAINED, form.rank, form.logit_range)
     report = spectral_report(trajectories, spectra, untrained, UNTRAINED)
     print(report.markdown())
     if args.report is not None:

@@ -130,7 +130,7 @@ def max_rank(subject: Subject) -> int:
     ranks = [max(read_config(live_lora(subject.store, name)).ranks) for name in release.adapters]
     if release.backbone is not None:
         card = read_backbone_card(subject.store.backbone_dir(release.backbone.version))
-        ranks.append(card.config.streams)
+        ranks.append(card.config.rank)
     return max(ranks)
 
 
