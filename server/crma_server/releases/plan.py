@@ -85,7 +85,7 @@ def make_plan(
 
 
 def largest_rank(contents: Contents) -> int:
-    """The largest LoRA rank the engine will meet; at least the number of CRMA streams, its folded rank."""
+    """The largest LoRA rank the engine will meet; at least the rank of the folded CRMA."""
     parts = Composer(contents)
     ranks = [max(read_config(source.path).ranks) for source in parts.loras.values()]
     ranks += [read_backbone_card(source.path).config.rank for source in parts.backbones.values()]
