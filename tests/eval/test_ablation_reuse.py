@@ -14,8 +14,8 @@ from crma_eval.learning.ablation.reuse import Finished, finished_config, reuse
 from crma_eval.learning.protocol import Cell, Experiment
 from crma_eval.learning.setup import Protocol, Sizes
 from crma_training.config import TrainConfig
-from crma_training.continual.modular import Modular
-from crma_training.continual.plain import Frozen
+from crma_training.methods.modular import Modular
+from crma_training.methods.plain import Frozen
 
 WEIGHTS = "adapter_model.safetensors"
 

@@ -16,9 +16,9 @@ from crma_eval.learning.setup import Protocol, Sizes
 from crma_eval.learning.statistics import run_statistics
 from crma_router.policy import RoutingDecision
 from crma_training.config import TrainConfig
-from crma_training.continual.method import Lesson
-from crma_training.continual.plain import Frozen, Joint, Naive
-from crma_training.continual.registry import METHODS
+from crma_training.methods.method import Lesson
+from crma_training.methods.plain import Frozen, Joint, Naive
+from crma_training.methods.registry import METHODS
 
 Make = Callable[..., Experiment]
 SIZES = Sizes(train=16, holdout=4, short_answer=0)

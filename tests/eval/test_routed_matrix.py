@@ -11,8 +11,8 @@ from crma_eval.learning.retention.matrix import Asked, Servers, routed_matrix
 from crma_eval.learning.scores import DomainScores, RowScore
 from crma_eval.learning.setup import Exam
 from crma_router.policy import RoutingDecision
-from crma_training.continual.method import Serving
 from crma_training.data.tokens import Example
+from crma_training.methods.method import Serving
 
 BACKBONE = Path("backbone")
 SERVERS = Servers(

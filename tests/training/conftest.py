@@ -14,8 +14,8 @@ from crma_adapters.models.base_model import resolve_base_model
 from crma_adapters.store.card import CARD_FILE, AdapterCard, CardData, CardLoss, CardTraining
 from crma_adapters.store.release import Release
 from crma_training.config import TrainConfig
-from crma_training.continual.method import Lesson, Method
 from crma_training.data.dataset import load_dataset
+from crma_training.methods.method import Lesson, Method
 from crma_training.metrics import LoggedStep
 from crma_training.run_folder import json_bytes
 from crma_training.sequence import Job, train_sequence

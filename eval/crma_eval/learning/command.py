@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from crma_adapters.errors import ConfigError
 from crma_eval.learning.setup import BESIDE, SEEDS, Protocol, Sizes
-from crma_training.continual.registry import COMPARISONS, CORE, METHODS, methods_named
 from crma_training.flags import add_options, config_from, names
+from crma_training.methods.registry import COMPARISONS, CORE, METHODS, methods_named
 
 DESCRIPTION = """\
 Trains the domains of DATA in sequence under every method, on identical rows, order, steps and seeds; measures

@@ -19,10 +19,10 @@ from crma_adapters.crma.backbone import load_backbone
 from crma_adapters.io.durable import write_durably
 from crma_eval.learning.scores import DomainScores, RowScore
 from crma_eval.learning.setup import Exam
-from crma_training.continual.method import Serving
 from crma_training.data.tokens import Example
 from crma_training.lora import DomainLora
 from crma_training.losses import answer_scores
+from crma_training.methods.method import Serving
 from crma_training.workbench import Workbench
 
 BATCH_ROWS = 16

@@ -20,8 +20,8 @@ from crma_adapters.models.base_model import resolve_base_model
 from crma_eval.learning.measure import Measurer
 from crma_eval.learning.scores import DomainScores, MethodRun
 from crma_eval.learning.setup import BESIDE, Exam, Protocol, exam
-from crma_training.continual.method import Lesson, Method, Serving
 from crma_training.data.dataset import Dataset
+from crma_training.methods.method import Lesson, Method, Serving
 from crma_training.run_folder import RunFolder
 from crma_training.workbench import Task, load_workbench
 

@@ -17,7 +17,7 @@ from crma_eval.learning.spread import spread
 from crma_eval.learning.table import cell
 from crma_eval.report import Section
 from crma_router.router import Router
-from crma_training.continual.method import Serving
+from crma_training.methods.method import Serving
 from crma_training.routing import fit_release_router
 
 ROUTER = "router"

@@ -23,10 +23,10 @@ from crma_adapters.store.names import check_domain_name
 from crma_adapters.store.store import Store
 from crma_eval.learning.ablation.arms import PLAIN
 from crma_training.config import TrainConfig
-from crma_training.continual.method import Lesson
-from crma_training.continual.plain import Frozen
 from crma_training.data.dataset import load_dataset
 from crma_training.domain import ADAPTER
+from crma_training.methods.method import Lesson
+from crma_training.methods.plain import Frozen
 from crma_training.run_folder import RunFolder
 from crma_training.sequence import Job, train_sequence
 from crma_training.workbench import load_workbench

@@ -24,11 +24,11 @@ from crma_eval.learning.protocol import Cell, Experiment
 from crma_eval.learning.scores import MethodRun
 from crma_eval.learning.setup import Protocol, Sizes
 from crma_training.config import TrainConfig
-from crma_training.continual.modular import Modular
-from crma_training.continual.plain import Frozen
 from crma_training.data.tokens import collate
 from crma_training.domain import ADAPTER, BACKBONE, adapter_card, backbone_version
 from crma_training.fit import own_batches, steps_for
+from crma_training.methods.modular import Modular
+from crma_training.methods.plain import Frozen
 from crma_training.run_folder import IDENTITY
 
 Say = Callable[[str], None]

@@ -19,7 +19,7 @@ from crma_adapters.store.store import Store
 from crma_adapters.store.verify import verify_release
 from crma_eval.learning.retention.matrix import RoutedDomain, Servers, routed_matrix
 from crma_training.config import TrainConfig
-from crma_training.continual.method import Serving
+from crma_training.methods.method import Serving
 
 DESCRIPTION = """\
 Every holdout and short-answer row is answered twice: by its own domain's adapter (the oracle), and by what

@@ -16,8 +16,8 @@ from crma_adapters.errors import ConfigError
 from crma_eval.learning.scores import DomainScores, RowScore
 from crma_eval.learning.setup import Exam
 from crma_router.policy import RoutingDecision
-from crma_training.continual.method import Serving
 from crma_training.data.tokens import Example
+from crma_training.methods.method import Serving
 
 
 class Routes(Protocol):

@@ -13,8 +13,8 @@ from tqdm import tqdm
 from crma_adapters.errors import ConfigError
 from crma_eval.learning.setup import BESIDE
 from crma_eval.learning.subdomains.split import Size, split_field
-from crma_training.continual.registry import methods_named
 from crma_training.flags import add_options, config_from, names
+from crma_training.methods.registry import methods_named
 
 METHODS = ("modular", "naive")
 EPOCHS = 6

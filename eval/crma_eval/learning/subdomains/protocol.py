@@ -19,9 +19,9 @@ from crma_eval.learning.scores import MethodRun
 from crma_eval.learning.setup import Protocol, Sizes
 from crma_eval.learning.subdomains.split import Size, SubDomain, probe_rows, training_rows
 from crma_training.config import TrainConfig
-from crma_training.continual.method import Method
-from crma_training.continual.registry import METHODS
 from crma_training.data.rows import Row
+from crma_training.methods.method import Method
+from crma_training.methods.registry import METHODS
 
 DATA = "data"
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from crma_training.continual.modular import Modular
+from crma_training.methods.modular import Modular
 
 MakeCourse = Callable[..., Any]
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from crma_training.continual.ewc import Ewc, Penalty, fisher_information, normalised
-from crma_training.continual.lora_training import fresh_lora
-from crma_training.continual.method import Lesson
-from crma_training.continual.plain import Naive
 from crma_training.data.tokens import collate
 from crma_training.losses import answer_loss
+from crma_training.methods.ewc import Ewc, Penalty, fisher_information, normalised
+from crma_training.methods.lora_training import fresh_lora
+from crma_training.methods.method import Lesson
+from crma_training.methods.plain import Naive
 from crma_training.saved_lora import SavedLora
 
 MakeCourse = Callable[..., Any]

@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from crma_training.continual.method import Lesson
 from crma_training.lora import DomainLora
+from crma_training.methods.method import Lesson
 
 ROUNDING = 1e-6  # share of the energy of all inputs
 

@@ -12,8 +12,8 @@ import torch
 from peft.utils.merge_utils import ties
 from torch import Tensor
 
-from crma_training.continual.method import Lesson, Serving
 from crma_training.domain import ADAPTER
+from crma_training.methods.method import Lesson, Serving
 from crma_training.saved_lora import A, B, SavedLora, stacked
 
 

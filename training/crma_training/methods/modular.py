@@ -11,10 +11,10 @@ from crma_adapters.crma.attach import attach
 from crma_adapters.crma.backbone import load_backbone, save_backbone
 from crma_adapters.crma.config import Mode
 from crma_adapters.crma.crma import Crma
-from crma_training.continual.lora_training import fresh_lora
-from crma_training.continual.method import Lesson, Serving
 from crma_training.domain import ADAPTER, BACKBONE
 from crma_training.fit import fit, parameter_groups
+from crma_training.methods.lora_training import fresh_lora
+from crma_training.methods.method import Lesson, Serving
 from crma_training.metrics import MetricsLog
 
 

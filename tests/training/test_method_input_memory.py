@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from crma_training.continual.input_memory import InputMemory, Inputs
+from crma_training.methods.input_memory import InputMemory, Inputs
 
 SIZE = 12
 

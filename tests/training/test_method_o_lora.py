@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from crma_training.continual.lora_training import fresh_lora
-from crma_training.continual.method import Lesson
-from crma_training.continual.o_lora import OLora, down_projections, overlap
-from crma_training.continual.plain import Frozen
 from crma_training.lora import DomainLora
+from crma_training.methods.lora_training import fresh_lora
+from crma_training.methods.method import Lesson
+from crma_training.methods.o_lora import OLora, down_projections, overlap
+from crma_training.methods.plain import Frozen
 from crma_training.saved_lora import A, SavedLora
 
 MakeCourse = Callable[..., Any]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from crma_training.continual.inf_lora import ROW_NORM, InfLora
-from crma_training.continual.input_memory import InputMemory
+from crma_training.methods.inf_lora import ROW_NORM, InfLora
+from crma_training.methods.input_memory import InputMemory
 from crma_training.saved_lora import A, B, SavedLora
 
 MakeCourse = Callable[..., Any]

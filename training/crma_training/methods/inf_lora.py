@@ -10,12 +10,12 @@ from pathlib import Path
 
 from torch import nn
 
-from crma_training.continual.input_memory import InputMemory, Inputs, gather_inputs
-from crma_training.continual.lora_training import fresh_lora, train_lora
-from crma_training.continual.method import Lesson, Serving
-from crma_training.continual.o_lora import stack_on
 from crma_training.domain import ADAPTER
 from crma_training.lora import OWN, DomainLora
+from crma_training.methods.input_memory import InputMemory, Inputs, gather_inputs
+from crma_training.methods.lora_training import fresh_lora, train_lora
+from crma_training.methods.method import Lesson, Serving
+from crma_training.methods.o_lora import stack_on
 from crma_training.optimize import ParameterGroup
 
 MEMORY = "inputs.safetensors"

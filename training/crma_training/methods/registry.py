@@ -4,14 +4,14 @@ Owns: the list. Knows nothing of how they work.
 """
 
 from crma_adapters.errors import ConfigError
-from crma_training.continual.ewc import Ewc
-from crma_training.continual.inf_lora import InfLora
-from crma_training.continual.merging import Merging
-from crma_training.continual.method import Method
-from crma_training.continual.modular import Modular
-from crma_training.continual.o_lora import OLora
-from crma_training.continual.plain import Frozen, FrozenMatched, Joint, Naive
-from crma_training.continual.replay import Replay
+from crma_training.methods.ewc import Ewc
+from crma_training.methods.inf_lora import InfLora
+from crma_training.methods.merging import Merging
+from crma_training.methods.method import Method
+from crma_training.methods.modular import Modular
+from crma_training.methods.o_lora import OLora
+from crma_training.methods.plain import Frozen, FrozenMatched, Joint, Naive
+from crma_training.methods.replay import Replay
 
 CORE: tuple[Method, ...] = (Naive(), Frozen(), FrozenMatched(), Modular())
 """The methods of the main table."""

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from crma_adapters.errors import ConfigError
-from crma_training.continual.plain import Frozen
-from crma_training.continual.registry import METHODS, methods_named
 from crma_training.lora import DomainLora
+from crma_training.methods.plain import Frozen
+from crma_training.methods.registry import METHODS, methods_named
 
 MakeCourse = Callable[..., Any]
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from crma_adapters.crma.crma import Crma
 from crma_training.config import TrainConfig
-from crma_training.continual.lora_training import continued_lora, fresh_lora, train_lora
-from crma_training.continual.method import Lesson, Serving
 from crma_training.domain import ADAPTER
 from crma_training.fit import own_batches
 from crma_training.lora import DomainLora
+from crma_training.methods.lora_training import continued_lora, fresh_lora, train_lora
+from crma_training.methods.method import Lesson, Serving
 from crma_training.workbench import Task, Workbench
 
 

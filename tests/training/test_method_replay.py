@@ -11,10 +11,10 @@ import pytest
 from scipy.stats import chisquare
 
 from crma_adapters.errors import TrainingError
-from crma_training.continual.method import Lesson
-from crma_training.continual.plain import Naive
-from crma_training.continual.replay import Replay, mixed
 from crma_training.data.tokens import Example
+from crma_training.methods.method import Lesson
+from crma_training.methods.plain import Naive
+from crma_training.methods.replay import Replay, mixed
 
 MakeCourse = Callable[..., Any]
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from crma_adapters.crma.crma import Crma
-from crma_training.continual.plain import Frozen, FrozenMatched, Joint, Naive, matched_config
+from crma_training.methods.plain import Frozen, FrozenMatched, Joint, Naive, matched_config
 from crma_training.saved_lora import SavedLora
 
 MakeCourse = Callable[..., Any]
