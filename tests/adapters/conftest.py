@@ -3,18 +3,22 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import save, save_file
 
+from crma_adapters.crma.config import CrmaConfig
+from crma_adapters.crma.crma_card import BACKBONE_FILES, MIXER_FILES, CrmaCard, CrmaFiles, tensor_shapes
 from crma_adapters.store.card import AdapterCard, CardData, CardLoss, CardTraining
 from crma_adapters.store.release import AdapterEntry, Part, Release
 from crma_adapters.store.store import Store
 
 FINGERPRINT = "ab" * 32
+CRMA = CrmaConfig(hidden_size=8, num_layers=1, rank=2)
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
 
@@ -55,13 +59,27 @@ class Workshop:
         (folder / "adapter.json").write_bytes(card.to_json())
         return folder
 
-    def backbone(self, *, seed: int = 0, fingerprint: str = FINGERPRINT) -> Path:
-        """A backbone folder as far as the store reads one."""
+    def mixer(
+        self,
+        name: str = "medical",
+        *,
+        seed: int = 0,
+        backbone: str | None = None,
+        lora: bool = False,
+        config: CrmaConfig = CRMA,
+    ) -> Path:
+        """An adapter folder with a mixer, and with a LoRA beside it if `lora`."""
+        folder = self.adapter(name, seed=seed, backbone=backbone) if lora else self._folder()
+        self._crma(folder, MIXER_FILES, seed, config, FINGERPRINT)
+        card = replace(self.card(), name=name, backbone=backbone, mixing_rank=config.rank)
+        card = replace(card, kind="both") if lora else replace(card, kind="mixer", rank=config.rank)
+        (folder / "adapter.json").write_bytes(card.to_json())
+        return folder
+
+    def backbone(self, *, seed: int = 0, fingerprint: str = FINGERPRINT, config: CrmaConfig = CRMA) -> Path:
+        """A backbone folder: one block of size 8."""
         folder = self._folder()
-        save_file({"blocks.0.read": _numbers(seed, 4, 8)}, folder / "crma.safetensors")
-        (folder / "crma.json").write_text(
-            json.dumps({"base_model": self.base, "base_fingerprint": fingerprint})
-        )
+        self._crma(folder, BACKBONE_FILES, seed, config, fingerprint)
         return folder
 
     def router(self, *domains: str, seed: int = 0) -> Path:
@@ -130,6 +148,14 @@ class Workshop:
             training=CardTraining(steps=12, epochs=1.5, seed=7, learning_rate=1e-3, tokens=345),
             holdout_loss=CardLoss(base=3.25, before=3.0, after=2.125),
         )
+
+    def _crma(self, folder: Path, files: CrmaFiles, seed: int, config: CrmaConfig, fingerprint: str) -> None:
+        chance = np.random.default_rng(seed)
+        shapes = tensor_shapes(config).items()
+        data = save({name: chance.normal(size=shape).astype(np.float32) for name, shape in shapes})
+        (folder / files.tensors).write_bytes(data)
+        card = CrmaCard(self.base, fingerprint, config, sha256(data).hexdigest())
+        (folder / files.card).write_bytes(card.to_json())
 
     def _folder(self) -> Path:
         folder = self.root / f"folder-{len(list(self.root.iterdir()))}"

@@ -11,9 +11,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from crma_adapters.crma.backbone import BackboneCard, load_backbone, read_backbone_card, save_backbone
+from crma_adapters.crma.backbone import (
+    load_backbone,
+    load_mixer,
+    read_backbone_card,
+    save_backbone,
+    save_mixer,
+)
 from crma_adapters.crma.config import MODES, CrmaConfig, Mode
 from crma_adapters.crma.crma import Crma
+from crma_adapters.crma.crma_card import MIXER_FILES, CrmaCard, check_crma, tensor_shapes
 from crma_adapters.errors import ConfigError, IncompatibleError, IntegrityError, StoreError
 
 CONFIG = CrmaConfig(hidden_size=8, num_layers=3, rank=2)
@@ -60,7 +67,7 @@ def test_round_trip_is_exact(tmp_path: Path, mode: Mode, form: Literal[1, 2]) ->
 def test_the_card_says_what_it_belongs_to(saved: Path) -> None:
     card = read_backbone_card(saved)
     assert (card.base_model, card.base_fingerprint, card.config) == ("tiny", FINGERPRINT, CONFIG)
-    assert isinstance(card, BackboneCard)
+    assert isinstance(card, CrmaCard)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -195,3 +202,29 @@ def test_the_demo_releases_first_backbone_is_read_and_written_as_it_is(tmp_path:
         base_fingerprint=card.base_fingerprint,
     )
     assert files(tmp_path / "again") == files(folder)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("form", FORMS)
+def test_the_shapes_that_are_checked_are_those_of_the_module(mode: Mode, form: Literal[1, 2]) -> None:
+    crma = random_crma(mode, form=form)
+    assert tensor_shapes(crma.config) == {n: tuple(value.shape) for n, value in crma.state_dict().items()}
+
+
+def test_a_mixer_stands_beside_the_other_files_of_its_adapter(tmp_path: Path) -> None:
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    (folder / "adapter.json").write_text("{}")
+    for seed in (0, 1):  # saving again replaces the older one
+        save_mixer(random_crma(seed=seed), folder, base_model="tiny", base_fingerprint=FINGERPRINT)
+        expected = random_crma(seed=seed).state_dict()
+        assert all(torch.equal(value, expected[n]) for n, value in load_mixer(folder).state_dict().items())
+    assert sorted(files(folder)) == ["adapter.json", "mixer.json", "mixer.safetensors"]
+    alone = save(random_crma(seed=1), tmp_path / "backbone")
+    assert [files(folder)[name] for name in ("mixer.json", "mixer.safetensors")] == [
+        files(alone)[name] for name in ("crma.json", "crma.safetensors")
+    ], "the same documents under other names"
+    assert check_crma(folder, MIXER_FILES).config == CONFIG
+    (folder / "mixer.safetensors").write_bytes(files(save(random_crma(), alone))["crma.safetensors"])
+    with pytest.raises(IntegrityError, match=r"mixer\.safetensors: sha256 is .*, mixer\.json says"):
+        load_mixer(folder)

@@ -15,8 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
+from crma_adapters.crma.config import CrmaConfig
+from crma_adapters.crma.crma_card import CrmaCard
 from crma_adapters.errors import ConfigError, CrmaError, IncompatibleError, IntegrityError, StoreError
 from crma_adapters.io.regular_files import sha256_file
+from crma_adapters.store.card import AdapterCard
 from crma_adapters.store.names import version_of
 from crma_adapters.store.release import (
     PINNED,
@@ -293,6 +296,103 @@ def test_several_backbones_in_one_release(store: Store, workshop: "Workshop") ->
     flip(store.backbone_dir(own) / "crma.safetensors")
     with pytest.raises(IntegrityError, match=f"{own}/crma.safetensors: sha256 is"):
         verify_release(store, release)
+
+
+def with_mixer(store: Store, folder: Path, backbone: Part | None) -> Release:
+    """The live release with that adapter of `medical`, pinned, the store's other parts as they are."""
+    live, part = store.live().placed(), store.add_adapter("medical", folder)
+    version = backbone.version if backbone else None
+    others = {backbone.version: backbone} if backbone and backbone != live.backbone else {}
+    return replace(
+        live, adapters=live.adapters | {"medical": AdapterEntry.pinned(part, version)}, other_backbones=others
+    )
+
+
+WIDER, DEEPER = (CrmaConfig(hidden_size=d, num_layers=n, rank=2) for d, n in ((16, 1), (8, 2)))
+
+
+class TestMixer:
+    @pytest.mark.parametrize("lora", [False, True])
+    def test_alone_and_beside_a_lora(self, store: Store, workshop: "Workshop", lora: bool) -> None:
+        backbone = store.live().backbone
+        assert backbone is not None
+        folder = workshop.mixer(backbone=backbone.version, lora=lora)
+        release = with_mixer(store, folder, backbone)
+        files = ["adapter.json", "mixer.json", "mixer.safetensors"]
+        files[1:1] = ["adapter_config.json", "adapter_model.safetensors"] if lora else []
+        assert sorted(release.adapters["medical"].part.files) == files
+        verify_release(store, release, max_rank=4)
+        bare = with_mixer(store, workshop.mixer(seed=2, lora=lora), None)
+        verify_release(store, bare, max_rank=4)
+        verify_release(
+            store, replace(bare, backbone=None, adapters={"medical": bare.adapters["medical"]}, router=None)
+        )
+
+    def test_its_rank_and_the_backbones_must_fit_the_engine_together(
+        self, store: Store, workshop: "Workshop"
+    ) -> None:
+        live = store.live()
+        assert live.backbone is not None
+        wide = replace(WIDER, hidden_size=8, rank=7)
+        folder = workshop.mixer(backbone=live.backbone.version, config=wide)
+        release = with_mixer(store, folder, live.backbone)
+        verify_release(store, release, max_rank=9)
+        with pytest.raises(IncompatibleError, match=r"the mixer with backbone .* has rank 9 on the residual"):
+            verify_release(store, release, max_rank=8)
+        with pytest.raises(IncompatibleError, match=r"the mixer has rank 7 .*serve with --max-lora-rank 7"):
+            verify_release(store, release, max_rank=6)
+        with pytest.raises(
+            IncompatibleError, match=r"backbone [0-9a-f]{12} has rank 2 on the residual stream"
+        ):
+            verify_release(store, replace(live, adapters={}, router=None), max_rank=1)
+
+    @pytest.mark.parametrize("config", [WIDER, DEEPER])
+    def test_one_for_another_model_is_refused(
+        self, store: Store, workshop: "Workshop", config: CrmaConfig
+    ) -> None:
+        backbone = store.live().backbone
+        assert backbone is not None
+        size = f"{config.num_layers} blocks of size {config.hidden_size}"
+        told = f"is of {size}, backbone .* of 1 blocks of size 8"
+        mixer = with_mixer(store, workshop.mixer(backbone=backbone.version, config=config), backbone)
+        with pytest.raises(IncompatibleError, match=rf"mixer\.json: the mixer {told}"):
+            verify_release(store, mixer)
+        other = store.add_backbone(workshop.backbone(config=config))
+        with pytest.raises(IncompatibleError, match="blocks of size"):
+            verify_release(store, with_mixer(store, workshop.mixer(backbone=other.version), other))
+
+    @pytest.mark.parametrize(
+        ("changes", "kind", "told"),
+        [
+            ({"kind": "lora", "mixing_rank": None}, StoreError, r"adapter_config\.json: is missing"),
+            (
+                {"kind": "both"},
+                StoreError,
+                r"adapter_config\.json: is missing; adapter\.json says kind 'both'",
+            ),
+            ({"mixing_rank": 3}, IntegrityError, r"mixing_rank 3, mixer\.json says 2"),
+            ({"rank": 3}, IntegrityError, r"rank 3, mixer\.json says 2"),
+            ({"base_fingerprint": "cd" * 32}, IncompatibleError, r"mixer\.json: base_fingerprint abab"),
+        ],
+    )
+    def test_a_card_of_another_adapter(
+        self, store: Store, workshop: "Workshop", changes: dict[str, Any], kind: type[CrmaError], told: str
+    ) -> None:
+        folder = workshop.mixer()
+        card = replace(AdapterCard.from_json((folder / "adapter.json").read_bytes()), **changes)
+        (folder / "adapter.json").write_bytes(card.to_json())
+        with pytest.raises(kind, match=told):
+            store.add_adapter("medical", folder)
+
+    def test_a_card_of_one_form_over_tensors_of_another(self, store: Store, workshop: "Workshop") -> None:
+        folder = workshop.mixer()
+        card = CrmaCard.from_json((folder / "mixer.json").read_bytes(), "mixer.json")
+        first = replace(card, config=replace(card.config, form=1))
+        (folder / "mixer.json").write_bytes(first.to_json())
+        with pytest.raises(
+            IntegrityError, match=r"tensor blocks\.0\.log_alpha is missing, mixer\.json makes it"
+        ):
+            store.add_adapter("medical", folder)
 
 
 def test_a_plain_lora_under_a_backbone_needs_a_measured_drift_too(store: Store, workshop: "Workshop") -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from crma_adapters.crma.mixer_files import MIXER_FILE, MIXER_TENSORS_FILE
+from crma_adapters.crma.crma_card import BACKBONE_FILES, MIXER_FILES
 from crma_adapters.errors import IntegrityError, StoreError
 from crma_adapters.io.regular_files import check_no_symlink, list_folder, open_regular, sha256_file
 from crma_adapters.lora.lora_files import CONFIG_FILE, WEIGHTS_FILE
@@ -27,7 +27,6 @@ class PartKind:
         return sorted(self.files | (self.optional & set(list_folder(folder))))
 
 
-BACKBONE_FILE = "crma.json"
 ROUTER_FILE = "router.json"
 ROUTER_EXAMPLES_FILE = "examples.jsonl"
 
@@ -35,9 +34,9 @@ ROUTER_EXAMPLES_FILE = "examples.jsonl"
 ADAPTER = PartKind(
     "adapter",
     frozenset({CARD_FILE}),
-    optional=frozenset({CONFIG_FILE, WEIGHTS_FILE, MIXER_FILE, MIXER_TENSORS_FILE}),
+    optional=frozenset({CONFIG_FILE, WEIGHTS_FILE}) | MIXER_FILES.names,
 )
-BACKBONE = PartKind("backbone", frozenset({BACKBONE_FILE, "crma.safetensors"}))
+BACKBONE = PartKind("backbone", BACKBONE_FILES.names)
 ROUTER = PartKind(
     "router", frozenset({ROUTER_FILE, "router.safetensors"}), optional=frozenset({ROUTER_EXAMPLES_FILE})
 )

@@ -63,7 +63,7 @@ def _base(live: Release | None, new: Publication) -> tuple[str, str]:
         return card.base_model, card.base_fingerprint
     if new.backbone is not None:
         facts = check_backbone(new.backbone)
-        return str(facts.get("base_model")), str(facts.get("base_fingerprint"))
+        return facts.base_model, facts.base_fingerprint
     raise ConfigError(
         "the store has no release yet: the first needs --adapter NAME=FOLDER or --backbone FOLDER"
     )

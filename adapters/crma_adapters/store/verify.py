@@ -1,9 +1,11 @@
 """Whether what a store holds may be served: everything is read and checked, nothing is believed."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crma_adapters.crma.mixer_files import MIXER_FILE, MIXER_TENSORS_FILE
+from crma_adapters.crma.crma_card import BACKBONE_FILES, MIXER_FILES, CrmaCard, check_crma, read_crma_card
 from crma_adapters.errors import IncompatibleError, IntegrityError, StoreError
 from crma_adapters.io.document import parse_json
 from crma_adapters.io.regular_files import check_no_symlink, list_folder, read_document
@@ -15,7 +17,6 @@ from crma_adapters.store.folders import StoreFolders
 from crma_adapters.store.parts import (
     ADAPTER,
     BACKBONE,
-    BACKBONE_FILE,
     ROUTER,
     ROUTER_FILE,
     check_part,
@@ -39,11 +40,11 @@ def verify_release(
             f"({release.base_fingerprint[:12]}), given one with fingerprint {base_fingerprint[:12]}; "
             f"serve it with --model {release.base_model}"
         )
-    _verify_backbones(store, release)
+    checked = _Checked(store, release, _verify_backbones(store, release, max_rank), max_rank)
     for name, entry in sorted(release.adapters.items()):
-        _verify_adapter(store, release, name, entry, max_rank)
+        _verify_adapter(checked, name, entry)
         if entry.canary is not None:
-            _verify_canary(store, release, name, entry, entry.canary, max_rank)
+            _verify_canary(checked, name, entry, entry.canary)
     if release.router is not None:
         _verify_router(store, release, release.router)
 
@@ -67,6 +68,8 @@ def check_adapter(folder: Path, name: str, *, max_rank: int | None = None) -> Ad
             f"{where}: is the card of {card.name!r}, expected {name!r}; publish it under its name"
         )
     _check_kind(card, folder)
+    if card.kind != "lora":
+        _check_mixer(card, folder, max_rank)
     if card.kind != "mixer":
         config = check_lora(folder, max_rank=max_rank)
         if (card.rank, card.alpha) != (config.r, config.lora_alpha):
@@ -81,7 +84,7 @@ def _check_kind(card: AdapterCard, folder: Path) -> None:
     """Raise `StoreError` for a file that the card's kind of adapter has and the folder has not,
     `IntegrityError` for one of the other kind."""
     names = set(list_folder(folder))
-    lora, mixer = {CONFIG_FILE, WEIGHTS_FILE}, {MIXER_FILE, MIXER_TENSORS_FILE}
+    lora, mixer = {CONFIG_FILE, WEIGHTS_FILE}, MIXER_FILES.names
     wanted = {"lora": lora, "mixer": mixer, "both": lora | mixer}[card.kind]
     if missing := sorted(wanted - names):
         raise StoreError(
@@ -96,10 +99,9 @@ def _check_kind(card: AdapterCard, folder: Path) -> None:
         )
 
 
-def check_backbone(folder: Path) -> dict[str, Any]:
-    """Check the content of a backbone folder as far as any reader must; return what `crma.json` says."""
-    check_finite(folder / "crma.safetensors")
-    return _json_object(folder / BACKBONE_FILE)
+def check_backbone(folder: Path) -> CrmaCard:
+    """Check the content of a backbone folder; return its card. Raises as `check_crma`."""
+    return check_crma(folder, BACKBONE_FILES)
 
 
 def check_router(folder: Path) -> dict[str, Any]:
@@ -108,7 +110,36 @@ def check_router(folder: Path) -> dict[str, Any]:
     return _json_object(folder / ROUTER_FILE)
 
 
-def _verify_backbones(store: StoreFolders, release: Release) -> None:
+def _check_mixer(card: AdapterCard, folder: Path, max_rank: int | None) -> None:
+    """Whether an adapter's mixer is sound and the one its card speaks of."""
+    mixer, where = check_crma(folder, MIXER_FILES), folder / MIXER_FILES.card
+    if mixer.base_fingerprint != card.base_fingerprint:
+        raise IncompatibleError(
+            f"{where}: base_fingerprint {mixer.base_fingerprint[:12]}, {CARD_FILE} says "
+            f"{card.base_fingerprint[:12]}; take both from the same training"
+        )
+    ranks = {"mixing_rank": card.mixing_rank} | ({"rank": card.rank} if card.kind == "mixer" else {})
+    for name, rank in ranks.items():
+        if rank != mixer.config.rank:
+            raise IntegrityError(
+                f"{folder / CARD_FILE}: {name} {rank}, {MIXER_FILES.card} says {mixer.config.rank}; take "
+                f"both from "
+                "the same training"
+            )
+    _check_mixing_rank(f"{folder}: the mixer", mixer.config.rank, max_rank)
+
+
+def _check_mixing_rank(what: str, rank: int, max_rank: int | None) -> None:
+    """Raise `IncompatibleError` if what stands on the residual stream is too much for the engine."""
+    if max_rank is not None and rank > max_rank:
+        raise IncompatibleError(
+            f"{what} has rank {rank} on the residual stream, the engine takes at most {max_rank}; serve with "
+            f"--max-lora-rank {rank}, or train with a lower --mixing-rank"
+        )
+
+
+def _verify_backbones(store: StoreFolders, release: Release, max_rank: int | None) -> dict[str, CrmaCard]:
+    """Check every backbone of a release; their cards, by version."""
     for version, part in release.other_backbones.items():
         if version != part.version or part == release.backbone:
             raise IntegrityError(
@@ -116,19 +147,37 @@ def _verify_backbones(store: StoreFolders, release: Release) -> None:
                 f"each "
                 "besides the newest under its own version; restore the file"
             )
-    for part in release.backbones().values():
-        _verify_backbone(store, release, part)
+    cards = {}
+    for version, part in release.backbones().items():
+        cards[version] = card = _verify_backbone(store, release, part)
+        _check_mixing_rank(f"backbone {version}", card.config.rank, max_rank)
+        _check_sizes(card, f"backbone {version}", cards)
+    return cards
 
 
-def _verify_backbone(store: StoreFolders, release: Release, part: Part) -> None:
+def _check_sizes(card: CrmaCard, what: str, backbones: Mapping[str, CrmaCard]) -> None:
+    """Raise `IncompatibleError` if a CRMA is for a model of another width or depth than the release's
+    backbones."""
+    for version, other in backbones.items():
+        given, expected = ((each.config.num_layers, each.config.hidden_size) for each in (card, other))
+        if given != expected:
+            raise IncompatibleError(
+                f"{what} is of {given[0]} blocks of size {given[1]}, backbone {version} of {expected[0]} "
+                f"blocks of "
+                f"size {expected[1]}; expected one base model: train it on that one"
+            )
+
+
+def _verify_backbone(store: StoreFolders, release: Release, part: Part) -> CrmaCard:
     folder = store.backbone_dir(part.version)
     check_part(store.root, folder, part, BACKBONE)
-    given = check_backbone(folder).get("base_fingerprint")
-    if given != release.base_fingerprint:
+    card = check_backbone(folder)
+    if card.base_fingerprint != release.base_fingerprint:
         raise IncompatibleError(
-            f"{folder / BACKBONE_FILE}: base_fingerprint {given!r}, the release is for {release.base_model} "
-            f"({release.base_fingerprint}); train a backbone on that base model"
+            f"{folder / BACKBONE_FILES.card}: base_fingerprint {card.base_fingerprint!r}, the release is for "
+            f"{release.base_model} ({release.base_fingerprint}); train a backbone on that base model"
         )
+    return card
 
 
 def _verify_router(store: StoreFolders, release: Release, part: Part) -> None:
@@ -146,29 +195,32 @@ def _verify_router(store: StoreFolders, release: Release, part: Part) -> None:
         )
 
 
-def _verify_canary(
-    store: StoreFolders,
-    release: Release,
-    name: str,
-    entry: AdapterEntry,
-    canary: Canary,
-    max_rank: int | None,
-) -> None:
+@dataclass(frozen=True)
+class _Checked:
+    """What a release's adapters are checked against: its backbones' cards by version, the engine's rank."""
+
+    store: StoreFolders
+    release: Release
+    backbones: Mapping[str, CrmaCard]
+    max_rank: int | None
+
+
+def _verify_canary(checked: _Checked, name: str, entry: AdapterEntry, canary: Canary) -> None:
     check_weight(canary.weight)
     if canary.part.version == entry.part.version:
         raise IntegrityError(
-            f"release {release.number}: the canary of {name} is its live version {entry.part.version}; "
+            f"release {checked.release.number}: the canary of {name} is its live version "
+            f"{entry.part.version}; "
             "expected another version: drop the canary"
         )
-    _verify_adapter(store, release, name, canary, max_rank)
+    _verify_adapter(checked, name, canary)
 
 
-def _verify_adapter(
-    store: StoreFolders, release: Release, name: str, entry: AdapterEntry | Canary, max_rank: int | None
-) -> None:
+def _verify_adapter(checked: _Checked, name: str, entry: AdapterEntry | Canary) -> None:
+    store, release = checked.store, checked.release
     folder = store.adapter_dir(name, entry.part.version)
     check_part(store.root, folder, entry.part, ADAPTER)
-    card = check_adapter(folder, name, max_rank=max_rank)
+    card = check_adapter(folder, name, max_rank=checked.max_rank)
     if card.base_fingerprint != release.base_fingerprint:
         raise IncompatibleError(
             f"{folder / CARD_FILE}: trained on {card.base_model} ({card.base_fingerprint[:12]}), "
@@ -181,6 +233,17 @@ def _verify_adapter(
             f"{entry.trained_on_backbone}; publish it again"
         )
     _verify_place(release, name, entry)
+    if card.kind != "lora":
+        _verify_mixer(checked, folder, release.backbone_of(entry))
+
+
+def _verify_mixer(checked: _Checked, folder: Path, backbone: str | None) -> None:
+    """Whether a mixer is for the model that the backbones are for, and what it runs on leaves it room."""
+    mixer = read_crma_card(folder, MIXER_FILES)
+    _check_sizes(mixer, f"{folder / MIXER_FILES.card}: the mixer", checked.backbones)
+    if backbone is not None:
+        rank = mixer.config.rank + checked.backbones[backbone].config.rank
+        _check_mixing_rank(f"{folder}: the mixer with backbone {backbone}", rank, checked.max_rank)
 
 
 def _verify_place(release: Release, name: str, entry: AdapterEntry | Canary) -> None:
