@@ -50,6 +50,9 @@ class TrainConfig:
         40, "steps between two measurements of the holdout in training (0: before and after only)"
     )
     holdout_rows: int = _option(12, "holdout rows measured then; before, after and drift take all")
+    validation_share: float = _option(
+        0.0, "share of each domain's training questions kept for validation, without a validation.jsonl"
+    )
     seed: int = _option(0, "seed of every random choice")
     dtype: str = _option("float32", "compute precision of the base model", ("float32", "bfloat16"))
     gradient_checkpointing: bool = _option(False, "recompute activations in the backward pass to save memory")
@@ -74,6 +77,7 @@ class TrainConfig:
         for name in ("steps", "holdout_every"):
             self._require(name, getattr(self, name) >= 0, "0 or more")
         self._require("warmup", 0 <= self.warmup < 1, "in [0, 1)")
+        self._require("validation_share", 0 <= self.validation_share < 1, "in [0, 1)")
         self._require("zclip_threshold", self.zclip_threshold > 0, "above 0")
         self._require("target_modules", len(self.target_modules) > 0, "at least one layer name")
         for item in dataclasses.fields(self):

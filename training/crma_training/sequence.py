@@ -56,7 +56,7 @@ def train_sequence(job: Job, say: Say = print) -> Release:
     Raises:
         CrmaError: of the kind that tells what is wrong; finished domains stay finished.
     """
-    data = load_dataset(job.data, job.domains)
+    data = load_dataset(job.data, job.domains, validation_share=job.config.validation_share)
     refuse_leaks(job.data, [domain.name for domain in data.domains], say)
     base, store = resolve_base_model(job.config.model), Store(job.adapters)
     identity = _identity(job.config, base, data)

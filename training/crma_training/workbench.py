@@ -28,6 +28,7 @@ class Task:
     domain: DomainData
     train: tuple[Example, ...]
     holdout: tuple[Example, ...]
+    validation: tuple[Example, ...] = ()
 
     @property
     def name(self) -> str:
@@ -51,11 +52,11 @@ class Workbench:
 
     def task(self, domain: DomainData) -> Task:
         """Token ids by the model's chat template. Raises `DataError` as `tokens.encode`."""
-        train, holdout = (
+        train, holdout, validation = (
             tuple(encode(row, self.tokenizer, self.config.max_length) for row in rows)
-            for rows in (domain.train, domain.holdout)
+            for rows in (domain.train, domain.holdout, domain.validation)
         )
-        return Task(domain, train, holdout)
+        return Task(domain, train, holdout, validation)
 
     def loss(self, examples: Sequence[Example]) -> float:
         """Mean answer loss (nats per token) with whatever is attached to the model now."""

@@ -1,7 +1,6 @@
-"""A dataset folder: which domains it has, their training and holdout rows, and the router's questions.
+"""A dataset folder: its domains with train, validation and holdout rows, and the router's questions.
 
-Owns: the two folder forms (`DIR/<domain>/train.jsonl` ... and the short `DIR/<domain>.jsonl`), the split of
-the short form, the order of domains, the refusal of leaks. Knows nothing of tokens or models.
+Two forms: `DIR/<domain>/train.jsonl` ... and the short `DIR/<domain>.jsonl`.
 """
 
 import hashlib
@@ -13,20 +12,25 @@ from pathlib import Path
 from crma_adapters.errors import DataError
 from crma_adapters.store.names import check_domain_name
 from crma_training.data.rows import Row, read_questions, read_rows
+from crma_training.data.split import HOLDOUT_SHARE, split_rows
 
 OUT_OF_DOMAIN = "out_of_domain"
 FORMS = "<domain>.jsonl, or <domain>/train.jsonl and <domain>/holdout.jsonl"
-HOLDOUT_SHARE = 10  # one of ten questions of a short-form file is held out
 
 
 @dataclass(frozen=True)
 class DomainData:
-    """One domain's rows; `router_questions` are real user questions without answers, possibly none."""
+    """One domain's rows; `router_questions` are real user questions without answers, possibly none.
+
+    `validation` is what choices are made on (early stopping, refreshing), possibly empty; `holdout` only
+    measures.
+    """
 
     name: str
     train: tuple[Row, ...]
     holdout: tuple[Row, ...]
     router_questions: tuple[str, ...]
+    validation: tuple[Row, ...] = ()
 
     @property
     def questions(self) -> list[str]:
@@ -43,8 +47,12 @@ class Dataset:
     sha256: str
 
 
-def load_dataset(directory: Path, names: Sequence[str] | None = None) -> Dataset:
+def load_dataset(
+    directory: Path, names: Sequence[str] | None = None, *, validation_share: float = 0.0
+) -> Dataset:
     """Reads the named domains, or all in the manifest's order (alphabetical without a manifest).
+
+    `validation_share` is as in `load_domain`.
 
     Raises:
         DataError: no such folder, no domains, unknown domain, bad row, or a question in train and holdout.
@@ -57,7 +65,7 @@ def load_dataset(directory: Path, names: Sequence[str] | None = None) -> Dataset
         raise DataError(f"{directory}: unknown domain {', '.join(unknown)}; it has {', '.join(existing)}")
     if len(set(chosen)) != len(chosen):
         raise DataError(f"--domains names one twice: {','.join(chosen)}; name each once")
-    domains = tuple(load_domain(directory, name) for name in chosen)
+    domains = tuple(load_domain(directory, name, validation_share) for name in chosen)
     elsewhere = _router_questions(directory / OUT_OF_DOMAIN)
     return Dataset(domains, elsewhere, _digest(domains, elsewhere))
 
@@ -77,16 +85,28 @@ def domain_names(directory: Path) -> tuple[str, ...]:
     return (*listed, *sorted(found - set(listed)))
 
 
-def load_domain(directory: Path, name: str) -> DomainData:
-    """Reads one domain in either form. Raises as `load_dataset`."""
+def load_domain(directory: Path, name: str, validation_share: float = 0.0) -> DomainData:
+    """Reads one domain in either form. Raises as `load_dataset`.
+
+    Without a `validation.jsonl`, `validation_share` of the training questions become the validation rows
+    (0: none).
+    """
     check_domain_name(name)
     folder = directory / name
-    if not (folder / "train.jsonl").is_file():
+    if (folder / "train.jsonl").is_file():
+        train, holdout = read_rows(folder / "train.jsonl"), read_rows(folder / "holdout.jsonl")
+        questions = _router_questions(folder)
+    else:
         path = directory / f"{name}.jsonl"
-        return DomainData(name, *split_rows(read_rows(path), path), ())
-    train, holdout = read_rows(folder / "train.jsonl"), read_rows(folder / "holdout.jsonl")
-    _refuse_leak(train, holdout)
-    return DomainData(name, train, holdout, _router_questions(folder))
+        train, holdout = split_rows(read_rows(path), HOLDOUT_SHARE, path)
+        questions = ()
+    validation: tuple[Row, ...] = ()
+    if (folder / "validation.jsonl").is_file():
+        validation = read_rows(folder / "validation.jsonl")
+    elif validation_share > 0:
+        train, validation = split_rows(train, validation_share, f"{directory}: the training rows of {name}")
+    _refuse_leaks(train, validation, holdout)
+    return DomainData(name, train, holdout, questions, validation)
 
 
 def _listed(manifest: Path) -> tuple[str, ...]:
@@ -104,22 +124,13 @@ def _router_questions(folder: Path) -> tuple[str, ...]:
     return read_questions(path) if path.is_file() else ()
 
 
-def _refuse_leak(train: tuple[Row, ...], holdout: tuple[Row, ...]) -> None:
-    trained = {row.key: row.where for row in train}
-    for row in holdout:
-        if row.key in trained:
-            raise DataError(
-                f"{row.where}: this holdout question is also trained on ({trained[row.key]}); remove one"
-            )
-
-
-def split_rows(rows: tuple[Row, ...], path: Path) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
-    """Splits a short-form file by question: no question stands on both sides; the order is by hash."""
-    keys = sorted({row.key for row in rows}, key=lambda key: hashlib.sha256(key.encode()).digest())
-    if len(keys) < 2:
-        raise DataError(f"{path}: one distinct question; at least two are needed, one is held out")
-    held = set(keys[: max(1, len(keys) // HOLDOUT_SHARE)])
-    return tuple(r for r in rows if r.key not in held), tuple(r for r in rows if r.key in held)
+def _refuse_leaks(train: Sequence[Row], validation: Sequence[Row], holdout: Sequence[Row]) -> None:
+    used = {row.key: f"also trained on ({row.where})" for row in train}
+    for part, rows in (("validation", validation), ("holdout", holdout)):
+        for row in rows:
+            if row.key in used:
+                raise DataError(f"{row.where}: this {part} question is {used[row.key]}; remove one")
+        used |= {row.key: f"also used for validation ({row.where})" for row in rows}
 
 
 def _digest(domains: Sequence[DomainData], elsewhere: tuple[str, ...]) -> str:
@@ -128,8 +139,10 @@ def _digest(domains: Sequence[DomainData], elsewhere: tuple[str, ...]) -> str:
     for domain in sorted(domains, key=lambda item: item.name):
         parts = [
             [[(m.role, m.content) for m in row.messages] + [row.source, row.licence] for row in rows]
-            for rows in (domain.train, domain.holdout)
+            for rows in (domain.train, domain.holdout, domain.validation)
         ]
+        if not domain.validation:
+            del parts[2]  # a digest that runs without validation rows had before there were any
         content.update(json.dumps([domain.name, parts, domain.router_questions]).encode())
     content.update(json.dumps(elsewhere).encode())
     return content.hexdigest()

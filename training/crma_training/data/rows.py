@@ -45,6 +45,11 @@ class Row:
         return next(m.content for m in reversed(self.prompt) if m.role == "user")
 
     @property
+    def answer(self) -> str:
+        """The last message."""
+        return self.messages[-1].content
+
+    @property
     def key(self) -> str:
         """The prompt without case and spacing: equal keys ask the same."""
         return "\n".join(" ".join(m.content.casefold().split()) for m in self.prompt if m.role != "system")

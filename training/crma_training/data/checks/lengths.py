@@ -11,6 +11,7 @@ from crma_adapters.errors import BaseModelError, DataError
 from crma_adapters.models.base_model import resolve_base_model
 from crma_training.data.checks.finding import Finding
 from crma_training.data.checks.record import Record
+from crma_training.data.checks.repeats import SPLIT
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def check_lengths(records: Iterable[Record], counter: TokenCounter) -> Iterator[
     from crma_training.data.tokens import encode  # loads torch
 
     for record in records:
-        if record.row is None or record.part not in ("train", "holdout"):
+        if record.row is None or record.part not in SPLIT:
             continue
         try:
             example = encode(record.row, counter.tokenizer, counter.max_length)

@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 from crma_adapters.errors import CrmaError, DataError
 from crma_adapters.store.names import check_domain_name
 from crma_training.data.checks.finding import Finding
-from crma_training.data.dataset import OUT_OF_DOMAIN, domain_names, split_rows
+from crma_training.data.dataset import OUT_OF_DOMAIN, domain_names
 from crma_training.data.rows import Row, decode_line, parse_object, question_of, row_of
+from crma_training.data.split import HOLDOUT_SHARE, split_rows
 
-ANSWERED = ("train", "holdout", "short_answer")
+ANSWERED = ("train", "validation", "holdout", "short_answer")
 QUESTIONS = ("router_train", "router_eval")
 REQUIRED = ("train", "holdout")
 BOM = b"\xef\xbb\xbf"
@@ -97,7 +98,7 @@ def _read_part(reading: Reading, domain: str, part: str, path: Path) -> int:
 def _read_short_form(reading: Reading, domain: str, path: Path) -> None:
     rows = tuple(row for row, _ in _values(reading, domain, path, row_of))
     try:
-        train, holdout = split_rows(rows, path)
+        train, holdout = split_rows(rows, HOLDOUT_SHARE, path)
     except DataError as error:
         reading.findings.append(Finding("empty", "error", domain, str(path), str(error)))
         train, holdout = rows, ()

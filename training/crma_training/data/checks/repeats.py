@@ -13,6 +13,7 @@ from crma_training.data.checks.record import Record
 from crma_training.data.checks.similar import Similarity
 from crma_training.data.checks.words import words
 
+SPLIT = ("train", "validation", "holdout")
 TELLING_WORDS = 5  # an answer of so many words is no coincidence
 
 
@@ -30,6 +31,8 @@ class _Overlap:
 LEAK = _Overlap("holdout", "train", "leak", "error", "this holdout question is also trained on")
 OVERLAPS = (
     LEAK,
+    _Overlap("validation", "train", "leak", "error", "this validation question is also trained on"),
+    _Overlap("holdout", "validation", "leak", "error", "this holdout question is used for validation"),
     _Overlap("short_answer", "train", "overlap", "warning", "asked in the very words of training"),
     _Overlap("short_answer", "holdout", "overlap", "warning", "in both evaluations"),
     _Overlap("holdout", "router_train", "overlap", "warning", "the router is fitted on this question"),
@@ -45,7 +48,7 @@ def check_repeats(records: Sequence[Record]) -> Iterator[Finding]:
         domains[record.domain].append(record)
     for own in domains.values():
         yield from _exact(own)
-        yield from _near([record for record in own if record.part in ("train", "holdout")])
+        yield from _near([record for record in own if record.part in SPLIT])
         yield from _answers(own)
     yield from _across(records)
 
@@ -68,7 +71,7 @@ def _exact(records: Sequence[Record]) -> Iterator[Finding]:
 
 
 def _near(records: Sequence[Record]) -> Iterator[Finding]:
-    ordered = [record for part in ("train", "holdout") for record in records if record.part == part]
+    ordered = [record for part in SPLIT for record in records if record.part == part]
     seen: set[tuple[str, str]] = set()  # a row has one finding of a kind, however many rows are like it
     for earlier, later in Similarity(ordered).pairs():
         one, other = ordered[earlier], ordered[later]
@@ -77,7 +80,8 @@ def _near(records: Sequence[Record]) -> Iterator[Finding]:
         if one.key == other.key or (kind, other.where) in seen:
             continue
         seen.add((kind, other.where))
-        meaning = "this holdout question is trained on, reworded" if leaks else "almost the same row"
+        use = "trained on" if one.part == "train" else "used for validation"
+        meaning = f"this {other.part} question is {use}, reworded" if leaks else "almost the same row"
         yield _finding(kind, "error" if leaks else "warning", other, f"{meaning}: {one.where}")
 
 

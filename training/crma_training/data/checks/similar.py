@@ -15,13 +15,23 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from crma_training.data.checks.record import Record
 from crma_training.data.checks.vocabulary import Vocabulary
 from crma_training.data.checks.words import jaccard, shingles, words
 
 BANDS, ROWS = 24, 4  # of two texts with Jaccard 0.7 a band agrees with probability 0.998, with 0.8 always
 MIN_JACCARD = 0.7
+
+
+class Compared(Protocol):
+    """What is asked, without case and spacing, and what is answered."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def answer(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,7 @@ class _Text:
 class Similarity:
     """Finds near-duplicates among the rows of one domain."""
 
-    def __init__(self, records: Sequence[Record]) -> None:
+    def __init__(self, records: Sequence[Compared]) -> None:
         self._texts = [_Text(words(record.key), words(record.answer)) for record in records]
         self._vocabulary = Vocabulary([{*text.question, *text.answer} for text in self._texts])
 
