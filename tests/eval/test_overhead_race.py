@@ -32,7 +32,7 @@ class FakeChannel:
 
 def test_a_block_is_sent_only_once_its_last_step_is_done() -> None:
     channel = FakeChannel()
-    batches = [[Example((1,) * length, 0, False)] for length in (5, 7, 11, 13)]
+    batches = [[Example.with_answer((1,) * length, 0)] for length in (5, 7, 11, 13)]
     for batch in paced(iter(batches), 2, channel):  # type: ignore[arg-type]
         channel.events.append(len(batch[0].token_ids))
     tokens = [getattr(event, "tokens", event) for event in channel.events]

@@ -37,7 +37,7 @@ class WordRouter:
 
 
 def _asked(domain: str, holdout: Sequence[str], short: Sequence[str] = ()) -> Asked:
-    exam = Exam(*(tuple(Example((hash(q),), 0, False) for q in part) for part in (holdout, short)))
+    exam = Exam(*(tuple(Example.with_answer((hash(q),), 0) for q in part) for part in (holdout, short)))
     return Asked(domain, tuple(holdout), tuple(short), exam)
 
 

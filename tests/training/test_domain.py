@@ -46,8 +46,8 @@ def test_a_frozen_weight_that_changes_stops_the_run(train: Train, monkeypatch: p
         train()
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(train: Train, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="code: loss is nan at step"):
+def test_gradients_that_stay_infinite_stop_the_run(train: Train, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="step 3: the gradients were not finite 3 steps in a row"):
         train(learning_rate=1e30, weight_decay=0.0)
     assert not (tmp_path / "store").exists()
 

@@ -20,9 +20,9 @@ from crma_training.losses import answer_loss, mean_answer_loss
 
 PREFIX = (5, 9, 11, 6, 7)
 EXAMPLES = [
-    Example((*PREFIX, 1, 2, 3, 4), 7, False),
-    Example((*PREFIX, 8, 2, 20), 6, False),
-    Example((*PREFIX, 4, 4, 4, 30, 31, 32), 8, False),
+    Example.with_answer((*PREFIX, 1, 2, 3, 4), 7),
+    Example.with_answer((*PREFIX, 8, 2, 20), 6),
+    Example.with_answer((*PREFIX, 4, 4, 4, 30, 31, 32), 8),
 ]
 
 

@@ -20,7 +20,7 @@ MakeCourse = Callable[..., Any]
 
 
 def rows(start: int, count: int) -> list[Example]:
-    return [Example((number, 0), 1, cut=False) for number in range(start, start + count)]
+    return [Example.with_answer((number, 0), 1) for number in range(start, start + count)]
 
 
 def batches(count: int, size: int) -> list[list[Example]]:

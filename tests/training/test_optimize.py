@@ -35,3 +35,17 @@ def test_groups_move_at_their_own_rate_and_only_decaying_ones_shrink() -> None:
     assert lora.grad is None
     assert update.learning_rates == {"lora": 0.1, "alpha": 0.01}
     assert update.clippings["lora"].norm == pytest.approx(2**0.5)
+
+
+def test_an_infinite_gradient_in_one_group_skips_the_step_of_all() -> None:
+    lora, gate = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(2))
+    groups = [ParameterGroup("lora", (lora,), 0.1, 0.5), ParameterGroup("alpha", (gate,), 0.01, 0.0)]
+    optimizer = GroupOptimizer(groups, steps=2, schedule="linear", warmup=0.0, zclip_threshold=2.5)
+    lora.grad, gate.grad = torch.ones(2), torch.tensor([float("inf"), 1.0])
+    assert optimizer.step(0).skipped
+    assert lora.tolist() == gate.tolist() == [1, 1]
+    assert lora.grad is None
+    lora.grad, gate.grad = torch.ones(2), torch.ones(2)
+    assert not optimizer.step(1).skipped
+    assert bool(torch.isfinite(torch.cat([lora, gate])).all())
+    assert lora[0] < 1

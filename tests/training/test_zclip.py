@@ -72,3 +72,18 @@ def test_clipping_scales_all_gradients_of_the_group_alike() -> None:
     assert math.hypot(float(first.grad.norm()), float(second.grad.norm())) == pytest.approx(
         clipping.clipped_norm, rel=1e-5
     )
+
+
+@pytest.mark.parametrize("entry", [math.inf, -math.inf, math.nan, 3e38])  # the last one's square overflows
+def test_a_norm_that_is_not_finite_skips_the_step_and_the_next_one_is_taken(entry: float) -> None:
+    parameter = torch.nn.Parameter(torch.ones(2))
+    adamw, zclip = torch.optim.AdamW([parameter], lr=0.1), ZClip()
+    for gradient, skipped in (([1.0, 1.0], False), ([entry, entry], True), ([1.0, 1.0], False)):
+        before = parameter.detach().clone()
+        parameter.grad = torch.tensor(gradient)
+        clipping = zclip.clip([parameter])
+        adamw.step()
+        assert clipping.skipped == skipped
+        assert torch.equal(parameter, before) == skipped
+        assert bool(torch.isfinite(parameter).all())
+    assert all(bool(torch.isfinite(value).all()) for value in adamw.state[parameter].values())

@@ -72,6 +72,7 @@ def fit(
                 learning_rate=update.learning_rates,
                 spectral=None if attachment is None else read_spectral(attachment),
                 tokens=batch.tokens,
+                skipped=update.skipped,
             )
         )
         answer_tokens += batch.answer_tokens

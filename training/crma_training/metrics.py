@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 
@@ -29,6 +29,7 @@ class StepMetrics:
         gradient_norm, clipped: L2 norm before clipping, and whether ZClip scaled it.
         spectral: what CRMA's blocks did, after the update; None without CRMA.
         tokens: of the batch, prompts included, padding not.
+        skipped: the gradients were not finite, so nothing was updated.
     """
 
     domain: str
@@ -39,6 +40,7 @@ class StepMetrics:
     learning_rate: dict[str, float]
     spectral: SpectralReading | None
     tokens: int
+    skipped: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class MetricsLog:
         pause_s = 0.1 if sys.stderr.isatty() else 10.0
         self._bar = tqdm(total=steps, desc=domain, unit="step", dynamic_ncols=True, mininterval=pause_s)
         self._started = self._last = time.perf_counter()
-        self._tokens = 0
+        self._tokens = self._skipped = 0
 
     def __enter__(self) -> "MetricsLog":
         return self
@@ -85,6 +87,7 @@ class MetricsLog:
         line = LoggedStep(**vars(metrics), tokens_per_s=round(metrics.tokens / (now - self._last), 1))
         self._last = now
         self._tokens += metrics.tokens
+        self._skipped += metrics.skipped
         self._file.write(json.dumps(asdict(line)) + "\n")
         self._file.flush()
         if self._watch is not None:
@@ -95,8 +98,9 @@ class MetricsLog:
             if spectral
             else ""
         )
+        skipped = f", {self._skipped} steps skipped" if self._skipped else ""
         speed = self._tokens / (now - self._started)
-        self._bar.set_postfix_str(f"loss {metrics.loss:.3f}, {crma}{speed:.0f} tok/s", refresh=False)
+        self._bar.set_postfix_str(f"loss {metrics.loss:.3f}, {crma}{speed:.0f} tok/s{skipped}", refresh=False)
         self._bar.update()
 
     @contextmanager

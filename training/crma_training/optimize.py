@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 import torch
 
+from crma_adapters.errors import TrainingError
 from crma_training.zclip import Clipping, ZClip
+
+MOST_SKIPPED = 3  # steps in a row; more is no spike, the weights are spoilt
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,11 @@ class Update:
 
     clippings: dict[str, Clipping]
     learning_rates: dict[str, float]
+
+    @property
+    def skipped(self) -> bool:
+        """Whether nothing was updated, because a group's gradients were not finite."""
+        return any(clipping.skipped for clipping in self.clippings.values())
 
 
 def rate_factor(step: int, steps: int, schedule: str, warmup: float) -> float:
@@ -54,6 +62,7 @@ class GroupOptimizer:
     ) -> None:
         self._groups = tuple(groups)
         self._steps, self._schedule, self._warmup = steps, schedule, warmup
+        self._skipped_in_a_row = 0
         self._zclips = {group.name: ZClip(zclip_threshold) for group in groups}
         self._adamw = torch.optim.AdamW(
             [
@@ -64,12 +73,27 @@ class GroupOptimizer:
         )
 
     def step(self, index: int) -> Update:
-        """Clips, updates and clears the gradients; `index` is the step, from 0."""
+        """Clips, updates and clears the gradients; `index` is the step, from 0.
+
+        If the gradients of one group are not finite, no group is updated: they come from one backward pass.
+
+        Raises:
+            TrainingError: they are not finite step after step.
+        """
         factor = rate_factor(index, self._steps, self._schedule, self._warmup)
         clippings, rates = {}, {}
         for group, state in zip(self._groups, self._adamw.param_groups, strict=True):
             clippings[group.name] = self._zclips[group.name].clip(group.parameters)
             rates[group.name] = state["lr"] = group.learning_rate * factor
-        self._adamw.step()
+        update = Update(clippings, rates)
+        self._skipped_in_a_row = self._skipped_in_a_row + 1 if update.skipped else 0
+        if self._skipped_in_a_row == MOST_SKIPPED:
+            norms = ", ".join(f"{name} {clipping.norm}" for name, clipping in clippings.items())
+            raise TrainingError(
+                f"step {index}: the gradients were not finite {MOST_SKIPPED} steps in a row ({norms}); "
+                "lower --learning-rate, or use --dtype float32"
+            )
+        if not update.skipped:
+            self._adamw.step()
         self._adamw.zero_grad(set_to_none=True)
-        return Update(clippings, rates)
+        return update

@@ -21,11 +21,12 @@ class Clipping:
 
     norm: float
     clipped_norm: float
+    skipped: bool = False  # the gradients were not finite, so this group takes no step
 
     @property
     def clipped(self) -> bool:
         """True if the gradient was scaled down."""
-        return self.clipped_norm < self.norm
+        return not self.skipped and self.clipped_norm < self.norm
 
 
 @dataclass
@@ -59,9 +60,18 @@ class ZClip:
         return allowed
 
     def clip(self, parameters: Sequence[torch.nn.Parameter]) -> Clipping:
-        """Scales the parameters' gradients in place to the allowed joint L2 norm."""
+        """Scales the parameters' gradients in place to the allowed joint L2 norm.
+
+        Where that norm is not finite (an infinite or NaN entry, or a sum of squares beyond float32) nothing
+        can be scaled: the gradients are dropped, so that an optimizer leaves the parameters and its own
+        moments as they are, and the step is marked as skipped.
+        """
         gradients = [p.grad for p in parameters if p.grad is not None]
         norm = float(torch.nn.utils.get_total_norm(gradients)) if gradients else 0.0
+        if not math.isfinite(norm):
+            for parameter in parameters:
+                parameter.grad = None
+            return Clipping(norm, 0.0, skipped=True)
         allowed = self.limit(norm)
         if allowed < norm:
             for gradient in gradients:

@@ -61,10 +61,17 @@ def test_a_template_that_rewrites_the_question_is_a_data_error(base_model: Path)
 
 
 def test_targets_are_the_next_answer_tokens_and_nothing_else() -> None:
-    batch = collate([Example((5, 6, 7, 8), 2, False), Example((5, 6, 9), 2, False)], pad_id=0)
+    batch = collate([Example.with_answer((5, 6, 7, 8), 2), Example.with_answer((5, 6, 9), 2)], pad_id=0)
     assert batch.token_ids.tolist() == [[5, 6, 7, 8], [5, 6, 9, 0]]
     assert batch.targets.tolist() == [[-100, 7, 8, -100], [-100, 9, -100, -100]]
     assert (batch.tokens, batch.answer_tokens) == (7, 3)
+
+
+def test_targets_follow_the_mask_in_every_turn() -> None:
+    example = Example((5, 6, 7, 8, 9, 4), (False, False, True, False, False, True))
+    batch = collate([example, Example.with_answer((5, 6, 3), 2)], pad_id=0)
+    assert batch.targets.tolist() == [[-100, 7, -100, -100, 4, -100], [-100, 3, -100, -100, -100, -100]]
+    assert (example.answer_start, example.learnt_tokens, batch.answer_tokens, batch.shared) == (2, 2, 3, 1)
 
 
 @pytest.mark.parametrize(
@@ -78,14 +85,14 @@ def test_targets_are_the_next_answer_tokens_and_nothing_else() -> None:
 def test_the_shared_prefix_ends_where_rows_differ_or_answers_begin(
     rows: list[tuple[tuple[int, ...], int]], shared: int
 ) -> None:
-    batch = collate([Example(ids, start, False) for ids, start in rows], pad_id=0)
+    batch = collate([Example.with_answer(ids, start) for ids, start in rows], pad_id=0)
     assert batch.shared == shared
     assert bool(torch.all(batch.targets[:, :shared] == -100))
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=50), st.integers(1, 9), st.integers(1, 3))
 def test_every_row_is_seen_once_per_epoch(lengths: list[int], batch_size: int, epochs: int) -> None:
-    examples = [Example(tuple(range(length)), 1, False) for length in lengths]
+    examples = [Example.with_answer(tuple(range(length)), 1) for length in lengths]
     steps = epochs * -(-len(lengths) // batch_size)
     order = list(training_order(examples, batch_size, steps, "0/code"))
     assert len(order) == steps
@@ -94,7 +101,7 @@ def test_every_row_is_seen_once_per_epoch(lengths: list[int], batch_size: int, e
 
 
 def test_the_order_follows_from_the_seed_alone() -> None:
-    examples = [Example(tuple(range(n % 7 + 1)), 1, False) for n in range(40)]
+    examples = [Example.with_answer(tuple(range(n % 7 + 1)), 1) for n in range(40)]
     first = list(training_order(examples, 4, 25, "0/code"))
     assert list(training_order(examples, 4, 25, "0/code")) == first
     assert list(training_order(examples, 4, 25, "1/code")) != first

@@ -21,13 +21,32 @@ POOL_BATCHES = 32  # rows are shuffled, then sorted by length inside pools of th
 
 @dataclass(frozen=True)
 class Example:
-    """One row as token ids; `token_ids[answer_start:]` is what is learnt. `cut` if the answer's tail was
-    dropped.
+    """One row as token ids.
+
+    Attributes:
+        token_ids: the whole rendered conversation.
+        learn: for each token, whether it is learnt (predicted from those before it); as long as `token_ids`.
+        cut: whether the row's tail was dropped because it did not fit.
     """
 
     token_ids: tuple[int, ...]
-    answer_start: int
-    cut: bool
+    learn: tuple[bool, ...]
+    cut: bool = False
+
+    @classmethod
+    def with_answer(cls, token_ids: Sequence[int], start: int, *, cut: bool = False) -> "Example":
+        """A row of which everything from token `start` on is learnt."""
+        return cls(tuple(token_ids), (False,) * start + (True,) * (len(token_ids) - start), cut)
+
+    @property
+    def answer_start(self) -> int:
+        """Position of the first token that is learnt; the length if there is none."""
+        return self.learn.index(True) if True in self.learn else len(self.learn)
+
+    @property
+    def learnt_tokens(self) -> int:
+        """How many tokens are learnt."""
+        return sum(self.learn)
 
 
 @dataclass(frozen=True)
@@ -76,7 +95,7 @@ def encode(row: Row, tokenizer: Any, max_length: int) -> Example:
             "shorten it or raise --max-length"
         )
     kept = (prompt + answer)[:max_length]
-    return Example(tuple(kept), len(prompt), cut=len(kept) < len(prompt) + len(answer))
+    return Example.with_answer(kept, len(prompt), cut=len(kept) < len(prompt) + len(answer))
 
 
 def _template(tokenizer: Any, messages: Sequence[Any], *, add_generation_prompt: bool) -> str:
@@ -92,15 +111,15 @@ def collate(examples: Sequence[Example], pad_id: int) -> Batch:
     token_ids = torch.full((len(examples), length), pad_id, dtype=torch.int64)
     targets = torch.full((len(examples), length), -100, dtype=torch.int64)
     for index, example in enumerate(examples):
-        ids = torch.tensor(example.token_ids)
+        ids, learn = torch.tensor(example.token_ids), torch.tensor(example.learn)
         token_ids[index, : len(ids)] = ids
-        targets[index, example.answer_start - 1 : len(ids) - 1] = ids[example.answer_start :]
+        targets[index, : len(ids) - 1] = torch.where(learn[1:], ids[1:], -100)
     tokens = sum(len(example.token_ids) for example in examples)
     return Batch(token_ids, targets, _shared_prefix(examples), tokens, int((targets != -100).sum()))
 
 
 def _shared_prefix(examples: Sequence[Example]) -> int:
-    limit = min(example.answer_start for example in examples) - 1
+    limit = max(0, min(example.answer_start for example in examples) - 1)
     first = examples[0].token_ids
     for position in range(limit):
         if any(example.token_ids[position] != first[position] for example in examples):
