@@ -1,20 +1,14 @@
-"""`crma-eval`: evaluation commands.
-
-Owns: the command line. Knows nothing of how a figure is made.
-"""
+"""`crma-eval`: evaluation commands."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
 from crma_adapters.cli.command import run_command
-from crma_eval import questions
 from crma_eval.learning import command as forgetting
-from crma_eval.learning import holdout
 from crma_eval.learning.ablation import command as ablation
 from crma_eval.learning.overhead import command as overhead
 from crma_eval.learning.retention import command as routed
-from crma_eval.learning.spectral import command as spectral
 from crma_eval.learning.subdomains import command as subdomains
 from crma_eval.routing import command as routing
 from crma_eval.routing.conversations import command as conversations
@@ -23,33 +17,28 @@ from crma_eval.serving import served
 from crma_eval.serving.bench import command as bench
 from crma_eval.serving.crashes import command as crashes
 from crma_eval.serving.fuzz import command as fuzz
-from crma_eval.serving.kernel import command as kernel
 from crma_eval.serving.soak import command as soak
 from crma_eval.serving.swaps import command as swaps
+from crma_eval.task import Task, add_task
+
+TASKS: dict[str, tuple[Task, str]] = {
+    "ablation": (ablation, "the same questions with CRMA on and off, per request on a live server"),
+    "routed": (routed, "retention through the router: regret against the right adapter, drift both ways"),
+    "subdomains": (subdomains, "retention over the sub-domains of one field, by probe questions"),
+    "overhead": (overhead, "training speed and memory of CRMA against a plain PEFT LoRA"),
+    "served": (served, "routing of held-out questions through a running server"),
+    "bench": (bench, "speed beside bare vLLM"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; exit status 1 means an evaluation ran and its goal was missed."""
-    parser = argparse.ArgumentParser(prog="crma-eval", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="crma-eval", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    ablation.add_command(commands)
-    bench.add_command(commands)
-    conversations.add_command(commands)
-    crashes.add_command(commands)
-    forgetting.add_command(commands)
-    fuzz.add_command(commands)
-    holdout.add_command(commands)
-    kernel.add_command(commands)
-    overhead.add_command(commands)
-    questions.add_command(commands)
-    routed.add_command(commands)
-    router_latency.add_command(commands)
-    routing.add_command(commands)
-    served.add_command(commands)
-    soak.add_command(commands)
-    spectral.add_command(commands)
-    subdomains.add_command(commands)
-    swaps.add_command(commands)
+    for module in (forgetting, routing, conversations, router_latency, crashes, fuzz, soak, swaps):
+        module.add_command(commands)
+    for name, (task, summary) in TASKS.items():
+        add_task(commands, task, name, summary)
     return run_command(lambda: _run(parser.parse_args(argv)))
 
 

@@ -1,11 +1,6 @@
-"""Held-out questions with the domain that should answer them; `crma-eval questions` draws them from data.
+"""Held-out questions with the domain that should answer them: their file, and drawing them from data."""
 
-Owns: the file's form and the drawing. Knows nothing of servers.
-"""
-
-import argparse
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,24 +16,6 @@ class Question:
 
     text: str
     domain: str | None
-
-
-def add_command(commands: Any) -> None:
-    """Add `questions` to the subcommands of `crma-eval`."""
-    parser = commands.add_parser("questions", help="draw held-out questions from demo data, for `served`")
-    parser.add_argument("--data", type=Path, required=True, help="folder made by crma-train demo-data")
-    parser.add_argument(
-        "--per-domain", type=int, default=20, help="questions a domain (default: %(default)s)"
-    )
-    parser.set_defaults(run=run)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Print the drawn questions as JSON lines."""
-    for question in draw_questions(args.data, args.per_domain):
-        row = {"domain": question.domain, "question": question.text}
-        sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
-    return 0
 
 
 def draw_questions(data: Path, per_domain: int) -> list[Question]:
@@ -99,3 +76,9 @@ def _parse(line: str, where: str) -> Question:
     if not isinstance(text, str) or not text.strip() or not (domain is None or isinstance(domain, str)):
         raise DataError(f"{where}: question must be a non-empty string and domain a string or null")
     return Question(text, domain)
+
+
+def write_questions(path: Path, questions: list[Question]) -> None:
+    """Write them as `read_questions` reads them."""
+    rows = ({"domain": each.domain, "question": each.text} for each in questions)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")

@@ -1,15 +1,18 @@
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from crma_eval.report import Image, Report, Section, _cpu_model, markdown_table, provenance
+from crma_eval.report import Image, Report, Section, _commit, _cpu_model, markdown_table, provenance
+
+ROOT = Path(__file__).parent
 
 
-def _report(**parts: tuple[Section, ...]) -> Report:
-    return Report("trial", "A trial", ("a", "b"), (("1", "22"),), {"x": 1}, ("Said below.",), **parts)
+def _report(sections: tuple[Section, ...] = ()) -> Report:
+    return Report("trial", "A trial", ("a", "b"), (("1", "22"),), {"x": 1}, ("Said below.",), sections)
 
 
 def test_a_report_without_sections_is_a_title_a_table_and_remarks() -> None:
@@ -39,7 +42,7 @@ def test_write_puts_figures_text_and_plots_into_one_folder(tmp_path: Path) -> No
     assert (tmp_path / "new" / "dots.png").read_text() == "drawn"
     document = json.loads((tmp_path / "new" / "trial.json").read_text())
     assert document["title"] == "A trial" and document["figures"] == {"x": 1}
-    assert document["provenance"].keys() == {"command", "python", "packages", "machine"}
+    assert document["provenance"].keys() == {"command", "commit", "python", "packages", "machine"}
 
 
 def test_the_command_is_as_typed_without_the_programs_folder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,3 +88,24 @@ def test_the_processors_name_is_read_and_may_be_missing(tmp_path: Path) -> None:
 def test_a_table_is_aligned() -> None:
     table = "| x    | long |\n| ---- | ---- |\n| 1234 | 5    |"
     assert markdown_table(("x", "long"), (("1234", "5"),)) == table
+
+
+def test_what_it_was_made_from_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "medical").mkdir()
+    rows = tmp_path / "medical" / "train.jsonl"
+    rows.write_text("{}\n")
+    first = provenance({"data": tmp_path, "seeds": (0, 42)})
+    assert first["seeds"] == "0, 42"
+    assert first == provenance({"data": str(tmp_path), "seeds": [0, 42]})
+    rows.write_text("[]\n")
+    assert provenance({"data": tmp_path})["data"] != first["data"]
+    assert "data" not in provenance({"data": tmp_path / "absent"}) and "seeds" not in provenance({})
+    monkeypatch.setattr("sys.argv", ["crma-eval", "forgetting", f"--data={tmp_path}", "--seed", "7"])
+    assert provenance()["seeds"] == "7" and provenance()["data"] == provenance({"data": tmp_path})["data"]
+
+
+def test_the_commit_is_that_of_the_code(tmp_path: Path) -> None:
+    assert _commit(tmp_path) == "not a checkout"
+    head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=ROOT, check=False)
+    if head.returncode == 0:
+        assert head.stdout.startswith(_commit().removesuffix(", with changes"))

@@ -1,7 +1,4 @@
-"""`crma-eval served`: does a running crma-serve send held-out questions to their adapters, and does CRMA act?
-
-Owns: the questions' way through HTTP and what is counted. Knows the server by its public API only.
-"""
+"""`crma-eval served`: does a running server send held-out questions to their adapters, and does CRMA act?"""
 
 import argparse
 import sys
@@ -14,8 +11,9 @@ import httpx
 from tqdm import tqdm
 
 from crma_adapters.errors import ConfigError
-from crma_eval.questions import Question, read_questions
-from crma_eval.report import Report
+from crma_eval.questions import Question, draw_questions, read_questions, write_questions
+from crma_eval.report import Goal, Report
+from crma_eval.task import Context, Result
 
 GOAL = 0.9
 FALLBACK = "fallback"
@@ -36,9 +34,8 @@ class Served:
         return self.reached[self.domain] / self.asked
 
 
-def add_command(commands: Any) -> None:
-    """Add `served` to the subcommands of `crma-eval`."""
-    parser = commands.add_parser("served", help="routing of held-out questions through a running server")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add its options."""
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server (default: %(default)s)")
     parser.add_argument(
         "--questions",
@@ -46,22 +43,34 @@ def add_command(commands: Any) -> None:
         default=Path("adapters/demo_questions.jsonl"),
         help='rows {"domain", "question"}, domain null for small talk (default: %(default)s)',
     )
+    parser.add_argument(
+        "--data", type=Path, help="draw them from this folder of crma-train demo-data instead"
+    )
+    parser.add_argument("--per-domain", type=int, default=20, help="drawn a domain (default: %(default)s)")
+    parser.add_argument(
+        "--keep", type=Path, metavar="FILE", help="write what was drawn there, for --questions"
+    )
     parser.add_argument("--api-key", help="sent as a bearer token, if the server wants one")
-    parser.add_argument("--report", type=Path, help="folder to write served.json and served.md into")
-    parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Ask, count, print; status 1 if a domain's share is under the goal or CRMA changes nothing."""
+def run(context: Context) -> Result:
+    """Ask and count."""
+    args = context.args
     headers = {"Authorization": f"Bearer {args.api_key}"} if args.api_key else {}
-    questions = read_questions(args.questions)
+    questions = draw_questions(args.data, args.per_domain) if args.data else read_questions(args.questions)
+    if args.keep:
+        write_questions(args.keep, questions)
     with httpx.Client(base_url=args.url, headers=headers, timeout=300) as client:
         results = ask(client, questions)
-    report = _report(results)
-    print(report.markdown())
-    if args.report is not None:
-        report.write(args.report)
-    return 0 if all(r.share >= GOAL and r.crma_effect > 0 for r in results) else 1
+    return Result(_report(results), tuple(goal for result in results for goal in _goals(result)))
+
+
+def _goals(found: Served) -> tuple[Goal, Goal]:
+    share, effect = f"{found.share:.0%}", f"{found.crma_effect:.3f} nats"
+    return (
+        Goal(f"{found.domain}: questions that reach it", f"at least {GOAL:.0%}", share, found.share >= GOAL),
+        Goal(f"{found.domain}: what CRMA on or off changes", "more than 0", effect, found.crma_effect > 0),
+    )
 
 
 def ask(client: httpx.Client, questions: list[Question]) -> list[Served]:

@@ -19,8 +19,11 @@ from crma_adapters.models.base_model import DEFAULT_BASE_MODEL
 from crma_eval.learning.ablation.arms import OFF, ON
 from crma_eval.learning.ablation.measure import Settings, measure
 from crma_eval.learning.ablation.questions import draw
+from crma_eval.learning.ablation.results import Results
 from crma_eval.learning.ablation.verdict import shown_better
+from crma_eval.report import Goal
 from crma_eval.serve import live_server
+from crma_eval.task import Context, Result
 from crma_training.config import TrainConfig
 from crma_training.data.dataset import domain_names
 from crma_training.flags import add_options, config_from, names
@@ -37,22 +40,14 @@ MAX_TOKENS = 32
 REQUEST_TIMEOUT_S = 600
 
 
-def add_command(commands: Any) -> None:
-    """Add `ablation` to the subcommands of `crma-eval`."""
-    parser = commands.add_parser(
-        "ablation",
-        help="the same questions with CRMA on and off, per request on a live server",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add its options."""
     parser.add_argument(
         "--data", type=Path, required=True, help="dataset folder with short_answer.jsonl files"
     )
     parser.add_argument(
         "--work", type=Path, required=True, help="folder for training, store, log and answers"
     )
-    parser.add_argument("--report", type=Path, help="folder to write ablation.{json,md,png} into")
     parser.add_argument("--adapters", type=Path, help="serve this store instead of training one")
     parser.add_argument(
         "--forgetting",
@@ -75,12 +70,14 @@ def add_command(commands: Any) -> None:
         default=[],
         help='crma-serve flags, as --serve-flags="--dtype bfloat16"',
     )
-    add_options(parser.add_argument_group("training"), leave_out=("router", "note"))
-    parser.set_defaults(run=run, model=None)
+    training: Any = parser.add_argument_group("training")
+    add_options(training, leave_out=("router", "note"))
+    parser.set_defaults(model=None)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Train, serve, ask, report; status 1 if on was not shown to be better than off."""
+def run(context: Context) -> Result:
+    """Train, serve, ask."""
+    args = context.args
     from crma_eval.learning.ablation.report import Circumstances, ablation_report
 
     settings = Settings(
@@ -102,10 +99,20 @@ def run(args: argparse.Namespace) -> int:
     training = None if args.url or args.adapters else config.to_json()
     about = Circumstances(base, args.max_tokens, args.in_flight, args.data.resolve().name, training)
     report = ablation_report(results, about)
-    print(report.markdown())
-    if args.report is not None:
-        report.write(args.report)
-    return 0 if OFF in results.arms and shown_better(results.paired(ON, OFF)) else 1
+    return Result(report, (_goal(results),))
+
+
+def _goal(results: Results) -> Goal:
+    what, bound = "right answers, CRMA on against off", "more with it on, shown (p < 0.05)"
+    if OFF not in results.arms:
+        return Goal(what, bound, "off was not asked", False)
+    pairs = results.paired(ON, OFF)
+    return Goal(
+        what,
+        bound,
+        f"{pairs.only_first} right with it alone, {pairs.only_second} without it alone",
+        shown_better(pairs),
+    )
 
 
 def _config(args: argparse.Namespace) -> TrainConfig:

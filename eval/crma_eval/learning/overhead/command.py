@@ -6,12 +6,13 @@ Owns: the command line and the order of things. Knows nothing of how a figure is
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from crma_adapters.errors import ConfigError
 from crma_eval.learning.setup import BESIDE
+from crma_eval.report import Goal
+from crma_eval.task import Context, Result
 from crma_training.data.dataset import domain_names
 from crma_training.flags import add_options, config_from
 
@@ -19,11 +20,8 @@ BLOCKS, STEPS, WARMUP = 16, 2, 2
 LEFT_OUT = ("epochs", "steps", *(name for name in BESIDE if name != "mode"))
 
 
-def add_command(commands: Any) -> None:
-    """Add `overhead` to the subcommands of `crma-eval`."""
-    parser = commands.add_parser(
-        "overhead", help="training speed and memory of CRMA against a plain PEFT LoRA", allow_abbrev=False
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add its options."""
     parser.add_argument("--data", type=Path, required=True, help="dataset folder, as given to crma-train")
     parser.add_argument("--domain", help="whose rows to train on (default: the dataset's first)")
     for flag, default, meaning in (
@@ -32,13 +30,12 @@ def add_command(commands: Any) -> None:
         ("--warmup-blocks", WARMUP, "blocks of each arm before the timed ones"),
     ):
         parser.add_argument(flag, type=int, default=default, help=f"{meaning} (default: {default})")
-    parser.add_argument("--report", type=Path, help="folder to write overhead.json and overhead.md into")
     add_options(parser, leave_out=LEFT_OUT)
-    parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Train in turns, print, write; status 1 if CRMA is slower than the goal allows."""
+def run(context: Context) -> Result:
+    """Train in turns."""
+    args = context.args
     from crma_adapters.models.base_model import resolve_base_model
     from crma_eval.learning.overhead.arm import Work
     from crma_eval.learning.overhead.race import race
@@ -62,7 +59,6 @@ def run(args: argparse.Namespace) -> int:
 
         found = race(task, args.warmup_blocks, measured)
     report = overhead_report(task, found, args.warmup_blocks)
-    print(report.markdown())
-    if args.report is not None:
-        report.write(args.report)
-    return 0 if overhead(found).wall.median >= GOAL else 1
+    median = overhead(found).wall.median
+    goal = Goal("tokens/s of the plain LoRA's, median", f"at least {GOAL:g}", f"{median:.3f}", median >= GOAL)
+    return Result(report, (goal,))

@@ -6,7 +6,6 @@ Owns: the command line and the order of things. Knows nothing of how a figure is
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
@@ -18,6 +17,7 @@ from crma_adapters.store.release import Release
 from crma_adapters.store.store import Store
 from crma_adapters.store.verify import verify_release
 from crma_eval.learning.retention.matrix import RoutedDomain, Servers, routed_matrix
+from crma_eval.task import Context, Result
 from crma_training.config import TrainConfig
 from crma_training.methods.method import Serving
 
@@ -28,25 +28,19 @@ again.
 """
 
 
-def add_command(commands: Any) -> None:
-    """Add `routed` to the subcommands of `crma-eval`."""
-    parser = commands.add_parser(
-        "routed",
-        help="retention through the router: regret against the right adapter, drift both ways",
-        description=DESCRIPTION,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add its options."""
     parser.add_argument("--data", type=Path, required=True, help="dataset folder, as given to crma-train")
     parser.add_argument("--adapters", type=Path, required=True, help="store with a live release")
     parser.add_argument(
         "--rows", type=int, default=0, help="holdout and short-answer rows, each, per domain (default: all)"
     )
     parser.add_argument("--work", type=Path, help="folder to keep measurements in (default: in the cache)")
-    parser.add_argument("--report", type=Path, help="folder to write routed.json and routed.md into")
-    parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Route, measure, print, write."""
+def run(context: Context) -> Result:
+    """Route, measure."""
+    args = context.args
     if args.rows < 0:
         raise ConfigError(f"--rows is {args.rows}; give a number of rows, or 0 for all")
     store = Store(args.adapters)
@@ -63,10 +57,7 @@ def run(args: argparse.Namespace) -> int:
         card = read_card(store.adapter_dir(domain.domain, entry.part.version))
         drifts.append(drift(domain, card, entry.drift))
     report = routed_report(release, domains, drifts)
-    print(report.markdown())
-    if args.report is not None:
-        report.write(args.report)
-    return 0
+    return Result(report)
 
 
 def _measured(args: argparse.Namespace, store: Store, release: Release) -> list[RoutedDomain]:
@@ -77,8 +68,7 @@ def _measured(args: argparse.Namespace, store: Store, release: Release) -> list[
 
     if release.router is None:
         raise ConfigError(
-            f"{args.adapters}: release {release.number} has no router; train it without --no-router, or use "
-            "crma-eval holdout"
+            f"{args.adapters}: release {release.number} has no router; train it without --no-router"
         )
     router = Router.load(store.router_dir(release.router.version))
     bench = load_workbench(resolve_base_model(release.base_model), TrainConfig(model=release.base_model))

@@ -6,15 +6,20 @@ Owns: the command line and the order of things. Knows nothing of how a figure is
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from crma_adapters.errors import ConfigError
 from crma_eval.learning.setup import BESIDE
 from crma_eval.learning.subdomains.split import Size, split_field
+from crma_eval.report import Goal
+from crma_eval.task import Context, Result
 from crma_training.flags import add_options, config_from, names
 from crma_training.methods.registry import methods_named
+
+if TYPE_CHECKING:
+    from crma_eval.learning.subdomains.protocol import Retention
 
 METHODS = ("modular", "naive")
 EPOCHS = 6
@@ -25,14 +30,8 @@ WORK is not done again: give the same command again after a stop.
 """
 
 
-def add_command(commands: Any) -> None:
-    """Add `subdomains` to the subcommands of `crma-eval`."""
-    parser = commands.add_parser(
-        "subdomains",
-        help="retention over the sub-domains of one field, by probe questions",
-        description=DESCRIPTION,
-        allow_abbrev=False,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add its options."""
     parser.add_argument("--data", type=Path, required=True, help="dataset folder with the field as a domain")
     parser.add_argument("--work", type=Path, required=True, help="folder for training runs and measurements")
     parser.add_argument("--field", default="legal", help="domain to cut (default: %(default)s)")
@@ -45,13 +44,12 @@ def add_command(commands: Any) -> None:
         ("--epochs", EPOCHS, "passes over each sub-domain's rows"),
     ):
         parser.add_argument(flag, type=int, default=default, help=f"{meaning} (default: {default})")
-    parser.add_argument("--report", type=Path, help="folder to write subdomains.json and subdomains.md into")
     add_options(parser, leave_out=(*BESIDE, "epochs"))
-    parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Train, probe, print, write; status 1 if MODULAR lost a probe that it had learnt."""
+def run(context: Context) -> Result:
+    """Train, probe."""
+    args = context.args
     size = _size(args)
     config = config_from(args)
     methods = methods_named(args.methods)
@@ -69,11 +67,12 @@ def run(args: argparse.Namespace) -> int:
         say = lambda line: tqdm.write(line, file=sys.stderr)  # noqa: E731
         found = run_methods(parts, size, config, methods, args.work, learnt=learnt, say=say)
     report = subdomains_report(args.field, parts, size, config, found)
-    print(report.markdown())
-    if args.report is not None:
-        report.write(args.report)
-    ours = [retention for retention in found if retention.method == OURS]
-    return 0 if all(retention.retained == retention.learnt for retention in ours) else 1
+    return Result(report, tuple(_goal(each) for each in found if each.method == OURS))
+
+
+def _goal(found: "Retention") -> Goal:
+    kept = f"{found.retained} of {found.learnt}"
+    return Goal(f"probes kept that {found.method} had learnt", "all", kept, found.retained == found.learnt)
 
 
 def _size(args: argparse.Namespace) -> Size:

@@ -5,6 +5,7 @@ Owns: the command line and the order of things. Knows nothing of how a figure is
 
 import argparse
 import shlex
+import statistics
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from crma_adapters.errors import ConfigError
+from crma_eval.report import Goal
 from crma_eval.serving.bench.plan import Plan, check_plan, loads_text, parse_loads
+from crma_eval.task import Context, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from crma_eval.serving.bench.session import Job, Outcome
     from crma_eval.serving.bench.systems import Subject
@@ -26,7 +29,7 @@ DEFAULTS = Plan()
 FLAGS = "--dtype float32 --max-model-len 1024 --kv-cache-memory-bytes 268435456"
 # So that no turn gains from another's prompts.
 ALWAYS = ("--no-enable-prefix-caching",)
-_DESCRIPTION = """\
+DESCRIPTION = """\
 Starts bare vLLM (LoRA off; on but idle; one LoRA by name) and crma-serve (by name; auto; domains mixed;
 CRMA on and off mixed; 1,000 adapters in 8 slots), drives them in turns with vLLM's own benchmark client on
 the same questions, and reports figures and ratios with their spread. Every server stays in memory (about
@@ -34,12 +37,8 @@ the same questions, and reports figures and ratios with their spread. Every serv
 """
 
 
-def add_command(commands: Any) -> None:
-    """Add `bench` to the subcommands of `crma-eval`."""
-    parser = commands.add_parser(
-        "bench", help="speed beside bare vLLM", description=_DESCRIPTION, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add its options."""
     parser.add_argument("--adapters", type=Path, default=Path("adapters"), help="store (default: ./adapters)")
     parser.add_argument("--data", type=Path, default=Path("data/demo"),
                         help="folder made by crma-train demo-data (default: %(default)s)")  # fmt: skip
@@ -70,13 +69,11 @@ def add_command(commands: Any) -> None:
                         help="how cost grows instead: adapters stored, in a batch; rank; prompt")  # fmt: skip
     parser.add_argument("--work", type=Path, default=Path("runs/bench"),
                         help="keeps what was measured, stores and logs (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--report", type=Path,
-                        help="folder to write bench.{json,md} (or bench-curves) and plots into")  # fmt: skip
-    parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Start, take turns, judge, print, write; status 1 if a goal is missed."""
+def run(context: Context) -> Result:
+    """Start, take turns, judge."""
+    args = context.args
     plan = Plan(
         args.repeats, parse_loads(args.loads), args.output_tokens, args.copies, args.minutes, args.seed,
         args.fresh,
@@ -104,7 +101,7 @@ def _subject(args: argparse.Namespace) -> "Subject":
     return Subject(store, base, domain, (*shlex.split(args.serve_flags), *ALWAYS))
 
 
-def _side_by_side(args: argparse.Namespace, plan: Plan, subject: "Subject") -> int:
+def _side_by_side(args: argparse.Namespace, plan: Plan, subject: "Subject") -> Result:
     from crma_eval.serving.bench.job import side_by_side
     from crma_eval.serving.bench.summary import Run, bench_report
     from crma_eval.serving.bench.systems import choose_systems, systems
@@ -116,13 +113,19 @@ def _side_by_side(args: argparse.Namespace, plan: Plan, subject: "Subject") -> i
     outcome = _measure(side_by_side(plan, chosen, questions, subject, work), subject, work)
     title = f"{subject.base.name}, questions of {subject.domain!r}"
     report = bench_report(Run(plan, chosen, title, outcome))
-    print(report.markdown())
-    if args.report is not None:
-        report.write(args.report)
-    return 0 if all(goal["met"] for goal in report.figures["goals"]) else 1
+    return Result(report, tuple(_goal(verdict) for verdict in report.figures["goals"]))
 
 
-def _curves(args: argparse.Namespace, plan: Plan, subject: "Subject") -> int:
+def _goal(verdict: "Mapping[str, Any]") -> Goal:
+    return Goal(
+        f"{verdict['figure']}, {verdict['system']} / {verdict['against']}, {verdict['concurrency']} at once",
+        f"{'at least' if verdict['at_least'] else 'at most'} {verdict['bound']:g}",
+        f"{statistics.median(verdict['ratios']):.3f}",
+        verdict["met"],
+    )
+
+
+def _curves(args: argparse.Namespace, plan: Plan, subject: "Subject") -> Result:
     from crma_eval.serving.bench.curves import curves_jobs
     from crma_eval.serving.bench.curves_report import curves_report
     from crma_eval.serving.bench.session import joined
@@ -132,10 +135,7 @@ def _curves(args: argparse.Namespace, plan: Plan, subject: "Subject") -> int:
     questions = read_questions(args.data, subject.domain)
     outcomes = [_measure(job, subject, work) for job in curves_jobs(plan, questions, subject, work)]
     report = curves_report(subject.base.name, joined(outcomes))
-    print(report.markdown())
-    if args.report is not None:
-        report.write(args.report)
-    return 0
+    return Result(report)
 
 
 def _work(args: argparse.Namespace, name: str, plan: Plan, subject: "Subject") -> Path:

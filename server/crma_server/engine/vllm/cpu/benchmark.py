@@ -2,7 +2,7 @@
 
     python -m crma_server.engine.vllm.cpu.benchmark --layers 30 --repeats 5
 
-Writes one JSON object to standard output. `crma-eval kernel` runs this and makes the report.
+Writes one JSON object to standard output; eval/reports/kernel.md was made from it.
 
 Owns: the cases, the clock, the random adapters. Times are CPU time of one thread, in milliseconds per step
 over all layers; the ways of a case take turns, so that whatever else the machine does meets them alike.

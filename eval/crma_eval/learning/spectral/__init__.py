@@ -1,1 +1,0 @@
-"""CRMA's mixing matrices over a sequence of domains: what training logged, and a release measured again."""
