@@ -1,9 +1,10 @@
 """Which key opens which route.
 
-Owns: the table, by method and path. What it does not name needs an inference key, so a route that is added
-anywhere (by vLLM, a plugin, a flag) is never open by oversight. Knows nothing of keys.
+What the table does not name needs an admin key, so a route that is added anywhere (by vLLM's next version, a
+plugin, a flag) is never open by oversight.
 """
 
+import re
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any
@@ -24,57 +25,58 @@ _PUBLIC = frozenset({"/health", "/ready", "/ping", "/crma", "/crma/"})
 _PUBLIC_FOLDER = "/crma/static/"
 _EITHER = frozenset({"/metrics", "/metrics/"})
 
-_ADMIN_PREFIXES = ("/crma/v1", "/fault_tolerance")
-# vLLM's own routes that change or stop the server for everyone. Most exist only with a flag or in its
-# development mode (vllm.entrypoints.{serve,rl}), and there without any key.
-_ADMIN = frozenset(
+# What inference may use. `_GENERATING` are answered by a model; the others say what there is.
+_READABLE = frozenset(
     {
-        "/v1/load_lora_adapter",
-        "/v1/unload_lora_adapter",
-        "/adapters",
-        "/start_profile",
-        "/stop_profile",
-        "/scale_elastic_ep",
-        "/is_scaling_elastic_ep",
-        "/collective_rpc",
-        "/server_info",
-        "/reset_prefix_cache",
-        "/reset_mm_cache",
-        "/reset_encoder_cache",
-        "/sleep",
-        "/wake_up",
-        "/is_sleeping",
-        "/release_kv_cache_memory",
-        "/pause",
-        "/resume",
-        "/is_paused",
-        "/abort_requests",
-        "/init_weight_transfer_engine",
-        "/shutdown_weight_transfer_engine",
-        "/start_weight_update",
-        "/start_draft_weight_update",
-        "/update_weights",
-        "/finish_weight_update",
-        "/update_weight_version",
-        "/weight_info",
-        "/weight_checker",
-        "/get_world_size",
+        "/v1/models",
+        "/openapi.json",
+        "/docs",
+        "/docs/oauth2-redirect",
+        "/redoc",
+        "/load",
+        "/version",
+        "/kv_event_sources",
     }
 )
+_READABLE_FOLDERS = ("/v1/models/", "/v1/responses/")
+_GENERATING = frozenset(
+    {
+        "/ping",
+        "/tokenize",
+        "/detokenize",
+        "/invocations",
+        "/v1/chat/completions",
+        "/v1/chat/completions/batch",
+        "/v1/chat/completions/render",
+        "/v1/chat/completions/derender",
+        "/v1/completions",
+        "/v1/completions/render",
+        "/v1/completions/derender",
+        "/v1/responses",
+        "/v1/responses/render",
+        "/v1/messages",
+        "/v1/messages/count_tokens",
+        "/v1/messages/render",
+        "/v1/systemone",
+        "/generative_scoring",
+        "/inference/v1/generate",
+        "/inference/v1/abort_requests",
+    }
+)
+_CANCEL = re.compile(r"/v1/responses/[^/]+/cancel")
 
 
 def access_to(method: str, path: str) -> Access:
     """Who may use `method` on `path`, a path without the server's root path, as the router sees it."""
-    reading = method in _READING
-    if reading and (path in _PUBLIC or _is_static(path)):
-        return Access.PUBLIC
-    if path in _EITHER and reading:
-        return Access.EITHER
-    if path.removesuffix("/") in _ADMIN or path.startswith("/adapters/"):
-        return Access.ADMIN
-    if any(path == prefix or path.startswith(prefix + "/") for prefix in _ADMIN_PREFIXES):
-        return Access.ADMIN
-    return Access.INFERENCE
+    if method in _READING:
+        if path in _PUBLIC or _is_static(path):
+            return Access.PUBLIC
+        if path in _EITHER:
+            return Access.EITHER
+        reads = path in _READABLE or path.startswith(_READABLE_FOLDERS)
+        return Access.INFERENCE if reads else Access.ADMIN
+    generates = method == "POST" and (path in _GENERATING or _CANCEL.fullmatch(path) is not None)
+    return Access.INFERENCE if generates else Access.ADMIN
 
 
 def route_path(scope: Mapping[str, Any]) -> str:

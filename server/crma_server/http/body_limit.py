@@ -30,7 +30,7 @@ class BodyLimit:
             return await self._app(scope, receive, send)
         announced = dict(scope["headers"]).get(b"content-length", b"")
         if announced.isdigit() and int(announced[:_LENGTH_DIGITS]) > self._max_bytes:
-            return await self._too_large(send)
+            return await self._too_large(scope, send)
         chunks: list[bytes] = []
         size_bytes = 0
         more = True
@@ -39,26 +39,26 @@ class BodyLimit:
                 message = await asyncio.wait_for(receive(), self._silence_s)
             except TimeoutError:
                 text = f"no more of the body came for {self._silence_s:g} s: send it at once"
-                return await send_error(send, 408, "RequestTimeout", text, headers=_CLOSE)
+                return await send_error(scope, send, 408, "RequestTimeout", text, headers=_CLOSE)
             if message["type"] == "http.disconnect":
                 return None  # nobody is left to answer
             chunks.append(message.get("body", b""))
             size_bytes += len(chunks[-1])
             if size_bytes > self._max_bytes:
-                return await self._too_large(send)
+                return await self._too_large(scope, send)
             more = message.get("more_body", False)
         body = b"".join(chunks)
         if is_too_deep(body):
             text = f"the body is nested too deeply, more than {DEEPEST} levels: flatten it"
-            return await send_error(send, 400, "BadRequestError", text)
+            return await send_error(scope, send, 400, "BadRequestError", text)
         if has_broken_text(body):
             text = "the body holds half a surrogate pair, which is no text: send whole characters"
-            return await send_error(send, 400, "BadRequestError", text)
+            return await send_error(scope, send, 400, "BadRequestError", text)
         return await self._app(scope, replay(body, receive), send)
 
-    async def _too_large(self, send: Send) -> None:
+    async def _too_large(self, scope: Scope, send: Send) -> None:
         message = f"the body is larger than {self._max_bytes} bytes: send less"
-        await send_error(send, 413, "RequestTooLarge", message, headers=_CLOSE)
+        await send_error(scope, send, 413, "RequestTooLarge", message, headers=_CLOSE)
 
 
 def replay(body: bytes, receive: Receive) -> Receive:

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crma_server.http.access import Access
 from crma_server.http.guard import HOLDER
-from crma_server.http.replies import error_document, send_error
+from crma_server.http.replies import error_for, send_error
 
 DEADLINE_HEADER = b"x-crma-deadline-ms"
 _LONGEST_MS = 10**9
@@ -38,14 +38,14 @@ class Deadline:
         given = dict(scope["headers"]).get(DEADLINE_HEADER)
         if given is not None and not (given.isdigit() and 0 < int(given[:12]) <= _LONGEST_MS):
             message = f"{DEADLINE_HEADER.decode()}: expected a whole number of milliseconds from 1"
-            return await send_error(send, 400, "BadRequestError", message)
+            return await send_error(scope, send, 400, "BadRequestError", message)
         limits_s = [limit_s for limit_s in (self._limit_s, int(given) / 1000 if given else 0) if limit_s]
         if not limits_s:
             return await self._app(scope, receive, send)
         return await self._within(min(limits_s), scope, receive, send)
 
     async def _within(self, limit_s: float, scope: Scope, receive: Receive, send: Send) -> None:
-        line = _Line(receive, send)
+        line = _Line(scope, receive, send)
         work: Coroutine[Any, Any, None] = self._app(scope, line.receive, line.send)  # type: ignore[assignment]
         answering = asyncio.create_task(work)
         try:
@@ -67,8 +67,9 @@ class Deadline:
 class _Line:
     """What the application hears and says, until it is cut."""
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.is_cut = False
+        self._scope = scope
         self._receive = receive
         self._send = send
         self._cut = asyncio.Event()
@@ -115,7 +116,7 @@ class _Line:
 
     async def _end(self, message: str) -> None:
         if not self._started:
-            return await send_error(self._send, 504, "TimeoutError", message)
-        event = {"type": "error"} | error_document(504, "TimeoutError", message)
+            return await send_error(self._scope, self._send, 504, "TimeoutError", message)
+        event = {"type": "error"} | error_for(self._scope, 504, "TimeoutError", message)
         body = f"event: error\ndata: {json.dumps(event)}\n\n".encode("ascii")
         return await self._send({"type": "http.response.body", "body": body, "more_body": False})

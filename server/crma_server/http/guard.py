@@ -70,12 +70,11 @@ class Guard:
             await receive()  # websocket.connect
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": f"needs the {kind}"})
             return
-        message = (
-            f"{scope.get('method', '')} {route_path(scope)} needs {'an' if kind[0] == 'a' else 'a valid'} "
-            f"{kind}: send it as 'Authorization: Bearer KEY' or 'x-api-key: KEY'"
-        )
+        needs = "is not open to inference: it needs an" if access is Access.ADMIN else "needs a valid"
+        route = f"{scope.get('method', '')} {route_path(scope)}"
+        message = f"{route} {needs} {kind}: send it as 'Authorization: Bearer KEY' or 'x-api-key: KEY'"
         challenge = [(b"www-authenticate", b"Bearer")]
-        await send_error(send, 401, "AuthenticationError", message, headers=challenge)
+        await send_error(scope, send, 401, "AuthenticationError", message, headers=challenge)
 
 
 def _keys(scope: Scope) -> Iterator[bytes]:

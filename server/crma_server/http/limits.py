@@ -60,7 +60,7 @@ class Limits:
             self._refused(refusal.limit)
             kind = "ServiceUnavailableError" if refusal.status == 503 else "RateLimitError"
             retry = [(b"retry-after", b"%d" % math.ceil(refusal.retry_s))]
-            return await send_error(send, refusal.status, kind, refusal.message, headers=retry)
+            return await send_error(scope, send, refusal.status, kind, refusal.message, headers=retry)
         with self._drain.request():
             if scope["method"] != "POST":
                 return await self._app(scope, receive, send)

@@ -6,10 +6,23 @@ Owns: their names and form. Knows nothing of how bodies travel.
 import json
 from typing import Any
 
+from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
+
 from crma_server.routing.selector import Choice
 
 DEBUG_HEADER = b"x-crma-debug"
 MEMBER = "crma"
+_FACTS = ("adapter", "version", "backbone", "path", "domain", "confidence", "release")
+EXPOSED = (*(f"x-crma-{fact}" for fact in _FACTS), "x-request-id", "retry-after")
+
+
+def show_marks_to_pages(app: Starlette) -> None:
+    """Let pages of other origins read the marks, where `app` lets them ask at all."""
+    for layer in app.user_middleware:
+        known: object = layer.cls
+        if known is CORSMiddleware:
+            layer.kwargs["expose_headers"] = EXPOSED
 
 
 def mark_headers(choice: Choice) -> list[tuple[bytes, bytes]]:

@@ -13,10 +13,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from crma_adapters.errors import RouterError, UnknownModelError
 from crma_router.batching import RouterBusyError
+from crma_server.http.access import route_path
 from crma_server.http.body_limit import replay
 from crma_server.http.marked_reply import MarkedReply
 from crma_server.http.marks import DEBUG_HEADER, mark_headers, mark_object
-from crma_server.http.replies import send_error
+from crma_server.http.replies import AnthropicErrors, is_anthropic, send_error
 from crma_server.http.request_text import request_conversation
 from crma_server.http.session_key import session_key
 from crma_server.http.splice import splice_member
@@ -33,7 +34,7 @@ class Kind(Enum):
     """How an endpoint uses its `model`."""
 
     ROUTED = "routed"
-    NAMED = "named"  # answers with a model, but holds no single conversation to route by
+    NAMED = "named"  # answers with a model, but holds no single conversation: "auto" is the fallback
     TOKENS = "tokens"  # uses the tokenizer alone, which every adapter shares
 
 
@@ -45,14 +46,25 @@ ENDPOINTS = {
     "/invocations": Kind.ROUTED,
     "/v1/chat/completions/batch": Kind.NAMED,
     "/generative_scoring": Kind.NAMED,
+    "/inference/v1/generate": Kind.NAMED,
+    "/v1/systemone": Kind.NAMED,
+    "/v1/chat/completions/render": Kind.TOKENS,
+    "/v1/chat/completions/derender": Kind.TOKENS,
+    "/v1/completions/render": Kind.TOKENS,
+    "/v1/completions/derender": Kind.TOKENS,
+    "/v1/responses/render": Kind.TOKENS,
+    "/v1/messages/render": Kind.TOKENS,
     "/tokenize": Kind.TOKENS,
     "/detokenize": Kind.TOKENS,
     "/v1/messages/count_tokens": Kind.TOKENS,
 }
 
-# vLLM's /invocations puts this header's value in the place of the body's `model`, behind the routing here
-# (model_hosting_container_standards.sagemaker.inject_adapter_id). The body alone names the model.
+# vLLM's /invocations puts this header's value, or null, in the place of the body's `model`, behind the
+# routing here (model_hosting_container_standards.sagemaker.inject_adapter_id). So it carries what was chosen.
+INVOCATIONS = "/invocations"
 ADAPTER_HEADER = b"x-amzn-sagemaker-adapter-identifier"
+# What opens and closes one of that standard's sessions is no question, and may hold no other member.
+_SESSION_REQUEST = "requestType"
 
 
 class RoutingMiddleware:
@@ -67,24 +79,29 @@ class RoutingMiddleware:
         kind = _kind(scope)
         if kind is None:
             return await self._app(scope, receive, send)
+        named = _named_by_header(scope)
         scope = _without(scope, ADAPTER_HEADER)
+        if is_anthropic(scope):
+            send = AnthropicErrors(send)
         try:
             body = await _read_body(receive, self._max_body_bytes)
         except _BodyTooLargeError:
             message = f"the body is larger than {self._max_body_bytes} bytes: send less"
-            return await send_error(send, 413, "RequestTooLarge", message)
+            return await send_error(scope, send, 413, "RequestTooLarge", message)
         if body is None:  # nobody is left to answer
             return None
         document = _parse(body)
-        if document is None:  # not a request at all: vLLM's own validation says what is wrong
+        if document is None or _SESSION_REQUEST in document:
+            # Not a question: vLLM answers it, or says what is wrong with it.
             return await self._app(scope, replay(body, receive), send)
         with self._selector.in_flight.lease() as lease:  # what answers stays until the reply has ended
-            await self._answer(kind, body, document, lease, scope, receive, send)
+            await self._answer(kind, named, body, document, lease, scope, receive, send)
         return None
 
     async def _answer(
         self,
         kind: Kind,
+        named: str | None,
         body: bytes,
         document: dict[str, Any],
         lease: Lease,
@@ -92,37 +109,44 @@ class RoutingMiddleware:
         receive: Receive,
         send: Send,
     ) -> None:
-        name = document.get("model") or AUTO
-        if kind is Kind.NAMED and name in self._selector.live.catalog.routing_names:
-            message = (
-                f"{scope['path']} cannot be routed: given {name!r}, expected an adapter's name in 'model'"
-            )
-            return await send_error(send, 400, "BadRequestError", message, param="model")
+        name = named or document.get("model") or AUTO
         if kind is Kind.TOKENS and name in self._selector.live.catalog.routing_names:
             name = BASE
         started_ns = time.time_ns()
         try:
-            choice = await self._selector.choose(name, lambda: _asked(scope, document), lease)
+            asked = (lambda: _asked(scope, document)) if kind is Kind.ROUTED else None
+            choice = await self._selector.choose(name, asked, lease)
         except UnknownModelError as error:
-            return await send_error(send, 404, "NotFoundError", str(error), param="model")
+            return await send_error(scope, send, 404, "NotFoundError", str(error), param="model")
         except RouterBusyError as error:
-            return await send_error(send, 503, "ServiceUnavailableError", str(error))
+            return await send_error(scope, send, 503, "ServiceUnavailableError", str(error))
         except RouterError as error:
-            return await send_error(send, 400, "BadRequestError", str(error))
+            return await send_error(scope, send, 400, "BadRequestError", str(error))
         if kind is not Kind.TOKENS:
             tell_choice(scope, name, choice, document, started_ns, time.time_ns())
         renamed = _renamed(body, document, choice.target.engine_model)
         if renamed is None:
-            return await send_error(send, 400, "BadRequestError", "the body is nested too deeply: flatten it")
+            return await send_error(
+                scope, send, 400, "BadRequestError", "the body is nested too deeply: flatten it"
+            )
         reply = send if kind is Kind.TOKENS else _marked(choice, scope, send)
-        await self._app(_with_length(scope, len(renamed)), replay(renamed, receive), reply)
+        scope = _with_headers(scope, len(renamed), choice.target.engine_model)
+        await self._app(scope, replay(renamed, receive), reply)
         return None
 
 
 def _kind(scope: Scope) -> Kind | None:
     if scope["type"] != "http" or scope["method"] != "POST":
         return None
-    return ENDPOINTS.get(scope["path"].removeprefix(scope.get("root_path", "")))
+    return ENDPOINTS.get(route_path(scope))
+
+
+def _named_by_header(scope: Scope) -> str | None:
+    """The model that a client of /invocations asks for by the standard's header, as the body's is read."""
+    if route_path(scope) != INVOCATIONS:
+        return None
+    given = dict(scope["headers"]).get(ADAPTER_HEADER, b"").strip()
+    return given.decode("utf-8", "replace") or None
 
 
 def _marked(choice: Choice, scope: Scope, send: Send) -> Send:
@@ -181,9 +205,13 @@ async def _read_body(receive: Receive, limit_bytes: int) -> bytes | None:
     return b"".join(chunks)
 
 
-def _with_length(scope: Scope, length: int) -> Scope:
+def _with_headers(scope: Scope, length: int, model: str) -> Scope:
+    """The request's headers for a body of another length that asks for `model`."""
     kept = _without(scope, b"content-length", b"transfer-encoding")
-    return {**kept, "headers": [*kept["headers"], (b"content-length", b"%d" % length)]}
+    added = [(b"content-length", b"%d" % length)]
+    if route_path(scope) == INVOCATIONS:
+        added.append((ADAPTER_HEADER, model.encode("ascii")))
+    return {**kept, "headers": [*kept["headers"], *added]}
 
 
 def _without(scope: Scope, *names: bytes) -> Scope:

@@ -167,21 +167,30 @@ class Catalog:
             raise UnknownModelError(self._unknown(name))
         return Selection(entry, crma)
 
-    def listings(self) -> Iterator[Listing]:
-        """Every name worth showing, aliases first; versions as exact names."""
+    def listings(self, *, everything: bool = False) -> Iterator[Listing]:
+        """The names people choose from: those that route, each domain's, `backbone`, `base`.
+
+        With `everything` also exact names, those of kept releases included, and those with CRMA off.
+        """
         yield from (Listing(name, None, None) for name in self.routing_names)
-        yield Listing(BASE, BASE, None)
         for name, entry in self._named.items():
-            if name == BASE:
-                continue
-            yield Listing(name, entry.with_crma.engine_model, BASE)
-            yield Listing(entry.with_crma.engine_model, entry.with_crma.engine_model, BASE)
+            yield _listing(name, entry.with_crma)
+        if not everything:
+            return
+        for name, entry in self._named.items():
             if entry.without_crma not in (entry.with_crma, BASE_TARGET):
-                yield Listing(f"{name}{CRMA_OFF}", entry.without_crma.engine_model, BASE)
-        live = {entry.with_crma for entry in self._named.values()}
-        for target in dict.fromkeys(entry.with_crma for entry in self._exact.values()):
-            if target not in live:
-                yield Listing(target.engine_model, target.engine_model, BASE)
+                yield _listing(f"{name}{CRMA_OFF}", entry.without_crma)
+        exact = [*self._named.values(), *self._exact.values()]
+        for target in dict.fromkeys(entry.with_crma for entry in exact):
+            if target != BASE_TARGET:
+                yield _listing(target.engine_model, target)
+
+    def listing(self, name: str) -> Listing:
+        """The line of one name, also of one that no list shows. Raises `UnknownModelError`."""
+        selection = self.select(name)
+        if selection.entry is None:
+            return Listing(name, None, None)
+        return _listing(name, selection.entry.target(crma=selection.crma))
 
     def targets(self) -> Iterator[Target]:
         """What is live, the base model excepted: the engine has it loaded. CRMA on comes first."""
@@ -198,8 +207,12 @@ class Catalog:
         hint = f"did you mean {close[0]!r}? " if close else ""
         return (
             f"The model {name!r} does not exist: {hint}expected one of {', '.join(names)}; each adapter "
-            f"also as NAME@VERSION and with the suffix {CRMA_OFF!r}; GET /v1/models lists them all."
+            f"also as NAME@VERSION and with the suffix {CRMA_OFF!r}; GET /v1/models?names=all lists them."
         )
+
+
+def _listing(name: str, target: Target) -> Listing:
+    return Listing(name, target.engine_model, None if name == BASE else BASE)
 
 
 def _targets(entries: Iterable[Entry]) -> Iterator[Target]:

@@ -99,8 +99,12 @@ class Selector:
         self._sessions = Sessions() if sessions is None else sessions
         self._queue = RouterQueue()
 
-    async def choose(self, name: str, asked: Callable[[], Asked], lease: Lease | None = None) -> Choice:
+    async def choose(
+        self, name: str, asked: Callable[[], Asked] | None, lease: Lease | None = None
+    ) -> Choice:
         """What answers a request for `name`; `asked` gives what to route by, and is called only if needed.
+
+        Without `asked` there is no one conversation: a name that routes means the fallback.
 
         `lease` holds what the request may need from here on, in the end the target. Raises
         `UnknownModelError` for a name nothing answers to, `RouterError` for text that cannot be read,
@@ -112,6 +116,8 @@ class Selector:
         selection = live.catalog.select(name)
         if selection.entry is not None:
             choice = await self._named(live, selection, selection.entry, asked)
+        elif asked is None:
+            choice = self._unrouted(live, crma=selection.crma)
         else:
             choice = await self._route(live, asked, crma=selection.crma)
         if lease is not None:
@@ -120,14 +126,19 @@ class Selector:
         return choice
 
     async def _named(
-        self, live: Live, selection: Selection, entry: Entry, asked: Callable[[], Asked]
+        self, live: Live, selection: Selection, entry: Entry, asked: Callable[[], Asked] | None
     ) -> Choice:
         target, canary = entry.target(crma=selection.crma), False
-        if (trial := selection.trial) is not None:
+        if (trial := selection.trial) is not None and asked is not None:
             key = await asyncio.to_thread(_key, asked)
             if canary := key is not None and is_drawn(key, target.adapter, trial):
                 target = trial.entry.target(crma=selection.crma)
         return Choice(target, "explicit", "named by the client", None, live.release, canary=canary)
+
+    def _unrouted(self, live: Live, *, crma: bool) -> Choice:
+        self._metrics.count_fallback("no conversation")
+        reason = "this endpoint takes no single conversation to route by: name an adapter to ask it"
+        return Choice(live.catalog.fallback.target(crma=crma), "fallback", reason, None, live.release)
 
     async def _route(self, live: Live, asked: Callable[[], Asked], *, crma: bool) -> Choice:
         fallback = live.catalog.fallback.target(crma=crma)

@@ -55,6 +55,7 @@ INFERENCE = {
     "GET /version",
     "GET /kv_event_sources",
     "GET /v1/models",
+    "GET /v1/models/{name:path}",
     "POST /ping",
     "POST /tokenize",
     "POST /detokenize",
@@ -145,7 +146,8 @@ def test_every_route_is_in_the_table(app: Any) -> None:
 @pytest.mark.parametrize("route", sorted(TABLE))
 def test_each_route_opens_to_its_key_alone(app: Any, route: str) -> None:
     method, path = route.split(" ")
-    path = path.replace("{response_id}", "resp_1").replace("{name}", "app.js")
+    for part, value in (("{response_id}", "resp_1"), ("{name:path}", "medical"), ("{name}", "app.js")):
+        path = path.replace(part, value)
     opens = {
         key for key in (None, "wrong", "nobody-has-this", USER, BOSS) if ask(app, method, path, key) != 401
     }

@@ -15,6 +15,22 @@ def test_probes_and_the_page_are_public(method: str, path: str) -> None:
     ("method", "path"),
     [
         ("POST", "/ping"),
+        ("GET", "/v1/models"),
+        ("GET", "/v1/models/medical@0123:crma-off"),
+        ("GET", "/v1/responses/resp_1"),
+        ("POST", "/v1/responses/resp_1/cancel"),
+        ("POST", "/v1/chat/completions"),
+        ("GET", "/openapi.json"),
+        ("GET", "/docs"),
+    ],
+)
+def test_what_is_named_for_inference_needs_an_inference_key(method: str, path: str) -> None:
+    assert access_to(method, path) is Access.INFERENCE
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
         ("DELETE", "/health"),
         ("GET", "/healthz"),
         ("GET", "//health"),
@@ -28,17 +44,18 @@ def test_probes_and_the_page_are_public(method: str, path: str) -> None:
         ("OPTIONS", "/health"),
         ("GET", ""),
         ("GET", "/"),
-        ("GET", "/v1/models"),
-        ("POST", "/v1/chat/completions"),
-        ("GET", "/openapi.json"),
-        ("GET", "/docs"),
         ("GET", "/metricsx"),
         ("POST", "/metrics"),
-        ("POST", "/something/nobody/has/heard/of"),
+        ("DELETE", "/v1/models/medical"),
+        ("POST", "/v1/models"),
+        ("GET", "/v1/chat/completions"),
+        ("POST", "/v1/responses/a/b/cancel"),
+        ("DELETE", "/v1/responses/resp_1"),
+        ("POST", "/v1/something/of/the/next/version"),
     ],
 )
-def test_what_is_not_named_needs_an_inference_key(method: str, path: str) -> None:
-    assert access_to(method, path) is Access.INFERENCE
+def test_what_is_not_named_needs_an_admin_key(method: str, path: str) -> None:
+    assert access_to(method, path) is Access.ADMIN
 
 
 @pytest.mark.parametrize(

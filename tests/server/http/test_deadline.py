@@ -68,7 +68,7 @@ def ask(
 
     async def run() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://x") as client:
-            reply = await asyncio.wait_for(client.post("/v1/x", headers=headers), 10)
+            reply = await asyncio.wait_for(client.post("/v1/completions", headers=headers), 10)
             assert len(asyncio.all_tasks()) == 1  # nothing is left running
             return reply
 
@@ -156,7 +156,7 @@ def test_a_request_that_is_cancelled_cancels_its_work() -> None:
         raise AssertionError
 
     async def run() -> None:
-        scope: Scope = {"type": "http", "method": "POST", "path": "/v1/x", "headers": []}
+        scope: Scope = {"type": "http", "method": "POST", "path": "/v1/completions", "headers": []}
         task = asyncio.create_task(_await(guard(scope, forever, send)))
         await asyncio.sleep(0.05)
         task.cancel()

@@ -42,7 +42,7 @@ class Running:
 def build(running: Running) -> FastAPI:
     app = FastAPI()
 
-    @app.post("/v1/stream")
+    @app.post("/v1/chat/completions")
     async def stream(pause_s: float = 0.01) -> StreamingResponse:
         async def pieces() -> AsyncIterator[bytes]:
             try:
@@ -54,7 +54,7 @@ def build(running: Running) -> FastAPI:
 
         return StreamingResponse(pieces(), media_type="text/event-stream")
 
-    @app.post("/v1/echo")
+    @app.post("/v1/completions")
     async def echo(request: Request) -> int:
         return len(await request.body())
 
@@ -93,29 +93,29 @@ def test_a_client_that_leaves_a_stream_frees_its_place(running: Running) -> None
     with httpx.Client(base_url=running.url, headers=KEY, timeout=10) as client:
         for _ in range(5):  # more than there are places
             running.left.clear()
-            with client.stream("POST", "/v1/stream") as reply:
+            with client.stream("POST", "/v1/chat/completions") as reply:
                 assert reply.status_code == 200
                 assert next(reply.iter_lines()) == "data: {}"
             assert running.left.wait(5)
             running.wait_until_idle()
-        assert client.post("/v1/echo", content=b"abc").json() == 3
+        assert client.post("/v1/completions", content=b"abc").json() == 3
     assert running.refused == []
 
 
 def test_places_run_out_and_the_rest_hear_when_to_come_back(running: Running) -> None:
     with httpx.Client(base_url=running.url, headers=KEY, timeout=10) as client:
-        with client.stream("POST", "/v1/stream"), client.stream("POST", "/v1/stream"):
-            refused = client.post("/v1/echo", content=b"abc")
+        with client.stream("POST", "/v1/chat/completions"), client.stream("POST", "/v1/chat/completions"):
+            refused = client.post("/v1/completions", content=b"abc")
             assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
         running.wait_until_idle()
-        assert client.post("/v1/echo", content=b"abc").status_code == 200
+        assert client.post("/v1/completions", content=b"abc").status_code == 200
 
 
 @pytest.mark.parametrize("pause_s", [0.01, 0])  # 0: always a piece on its way, also when the time is up
 def test_a_deadline_ends_a_stream_and_frees_its_place(running: Running, pause_s: float) -> None:
     with httpx.Client(base_url=running.url, headers=KEY, timeout=10) as client:
         params, headers = {"pause_s": pause_s}, {"x-crma-deadline-ms": "200"}
-        reply = client.post("/v1/stream", params=params, headers=headers)
+        reply = client.post("/v1/chat/completions", params=params, headers=headers)
         assert reply.text.splitlines()[-3] == "event: error"
         assert running.left.wait(5)
         running.wait_until_idle()
@@ -125,14 +125,14 @@ def test_a_deadline_ends_a_stream_and_frees_its_place(running: Running, pause_s:
 def test_a_body_that_is_too_large(running: Running, chunked: bool) -> None:
     body = b"x" * 1001
     content = iter([body[:600], body[600:]]) if chunked else body
-    assert httpx.post(running.url + "/v1/echo", headers=KEY, content=content).status_code == 413
-    assert httpx.post(running.url + "/v1/echo", headers=KEY, content=body[:1000]).json() == 1000
+    assert httpx.post(running.url + "/v1/completions", headers=KEY, content=content).status_code == 413
+    assert httpx.post(running.url + "/v1/completions", headers=KEY, content=body[:1000]).json() == 1000
 
 
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", "/v1/echo"),
+        ("POST", "/v1/completions"),
         ("GET", "/docs"),
         ("GET", "/openapi.json"),
         ("GET", "/nothing"),
@@ -145,8 +145,8 @@ def test_nothing_but_probes_without_a_key(running: Running, method: str, path: s
 
 def test_a_browser_may_ask_first_and_reads_the_refusal(running: Running) -> None:
     origin = {"origin": "https://example.org", "access-control-request-method": "POST"}
-    assert httpx.options(running.url + "/v1/echo", headers=origin).status_code == 200
-    refused = httpx.post(running.url + "/v1/echo", headers={"origin": "https://example.org"})
+    assert httpx.options(running.url + "/v1/completions", headers=origin).status_code == 200
+    refused = httpx.post(running.url + "/v1/completions", headers={"origin": "https://example.org"})
     assert refused.status_code == 401
     assert refused.headers["access-control-allow-origin"] == "*"
 
@@ -159,4 +159,4 @@ def test_readiness(running: Running) -> None:
     running.reasons.clear()
     running.drain.stopping = True
     assert httpx.get(running.url + "/ready").json()["reason"] == "stopping"
-    assert httpx.post(running.url + "/v1/echo", headers=KEY, content=b"a").status_code == 503
+    assert httpx.post(running.url + "/v1/completions", headers=KEY, content=b"a").status_code == 503

@@ -54,11 +54,13 @@ class Service:
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://x")
 
     def begin(
-        self, key: str = "a", method: str = "POST", path: str = "/v1/x"
+        self, key: str = "a", method: str = "POST", path: str = "/v1/completions"
     ) -> "asyncio.Task[httpx.Response]":
         return asyncio.create_task(self.client.request(method, path, headers={"x-api-key": key}))
 
-    async def ask(self, key: str = "a", method: str = "POST", path: str = "/v1/x") -> httpx.Response:
+    async def ask(
+        self, key: str = "a", method: str = "POST", path: str = "/v1/completions"
+    ) -> httpx.Response:
         return await asyncio.wait_for(self.begin(key, method, path), 5)
 
     async def busy_with(self, count: int) -> None:

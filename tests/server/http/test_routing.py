@@ -332,18 +332,50 @@ def test_every_api_is_routed(ask: Ask, path: str, body: dict[str, Any]) -> None:
     assert application.model.startswith("medical@")
 
 
-@pytest.mark.parametrize("body", [{"model": "auto", "prompt": "a fever"}, {"model": 5, "prompt": "a fever"}])
-@pytest.mark.parametrize(
-    "header", ["X-Amzn-SageMaker-Adapter-Identifier", "x-amzn-sagemaker-adapter-identifier"]
-)
-def test_no_header_names_another_model_behind_the_routing(ask: Ask, body: Any, header: str) -> None:
+ADAPTER_HEADER = "x-amzn-sagemaker-adapter-identifier"
+
+
+@pytest.mark.parametrize("model", ["medical", "auto", None])
+def test_invocations_carry_the_choice_where_vllm_reads_it(ask: Ask, model: str | None) -> None:
+    """vLLM replaces the body's model by this header, or by null where there is none."""
     application = Application()
-    ask(application, body, path="/invocations", headers={header: "legal@000000000000", "x-other": "1"})
-    names = {name.lower() for name, _ in application.scope["headers"]}
-    assert names == {b"content-length", b"x-other"}
+    ask(application, {"prompt": "a fever"} | ({"model": model} if model else {}), path="/invocations")
+    assert dict(application.scope["headers"])[ADAPTER_HEADER.encode()].decode() == application.model
+    assert application.model == f"medical@{MEDICAL}+{CRMA}"
 
 
-@pytest.mark.parametrize("path", ["/tokenize", "/detokenize", "/v1/messages/count_tokens"])
+def test_a_client_of_invocations_names_a_model_by_the_standards_header(ask: Ask) -> None:
+    application, unknown = Application(), Application()
+    body = {"prompt": "hello", "model": "auto"}
+    ask(application, body, path="/invocations", headers={ADAPTER_HEADER: "medical:crma-off"})
+    assert application.model == f"medical@{MEDICAL}:crma-off"
+    sent = [value for name, value in application.scope["headers"] if name == ADAPTER_HEADER.encode()]
+    assert sent == [application.model.encode()]
+    reply = ask(unknown, body, path="/invocations", headers={ADAPTER_HEADER: "legal@000000000000"})
+    assert (reply.status, unknown.scope) == (404, {})
+
+
+@pytest.mark.parametrize("body", [{"model": "auto", "prompt": "a fever"}, {"model": 5, "prompt": "a fever"}])
+@pytest.mark.parametrize("path", ["/invocations", "/v1/completions"])
+def test_no_header_names_another_model_behind_the_routing(ask: Ask, body: Any, path: str) -> None:
+    application = Application()
+    given = "medical" if path == "/invocations" else "legal@000000000000"
+    ask(application, body, path=path, headers={ADAPTER_HEADER: given, "x-other": "1"})
+    assert given.encode() not in [value for _, value in application.scope["headers"]]
+    assert (b"x-other", b"1") in application.scope["headers"]
+
+
+@pytest.mark.parametrize("kind", ["NEW_SESSION", "CLOSE"])
+def test_opening_and_closing_a_session_is_no_question(ask: Ask, kind: str) -> None:
+    application = Application()
+    reply = ask(application, {"requestType": kind}, path="/invocations")
+    assert json.loads(application.body) == {"requestType": kind}
+    assert "x-crma-adapter" not in reply.headers
+
+
+@pytest.mark.parametrize(
+    "path", ["/tokenize", "/detokenize", "/v1/messages/count_tokens", "/v1/chat/completions/render"]
+)
 def test_tokens_need_no_routing(ask: Ask, path: str) -> None:
     application = Application()
     reply = ask(application, {"model": "auto", "prompt": "a fever"}, path=path)
@@ -352,14 +384,49 @@ def test_tokens_need_no_routing(ask: Ask, path: str) -> None:
     assert reply.body == application.body
 
 
-def test_a_batch_must_name_its_adapter(ask: Ask) -> None:
-    path = "/v1/chat/completions/batch"
-    refused, application = Application(), Application()
-    reply = ask(refused, {"messages": [[]]}, path=path)
-    assert reply.status == 400
-    assert refused.scope == {}
+MANY = ("/v1/chat/completions/batch", "/generative_scoring", "/inference/v1/generate")
+
+
+@pytest.mark.parametrize("path", MANY)
+@pytest.mark.parametrize("model", ["auto", "smollm2", None])
+def test_what_holds_no_single_conversation_gets_the_fallback(ask: Ask, path: str, model: str | None) -> None:
+    application = Application()
+    body = {"messages": [[{"role": "user", "content": "a fever"}]]} | ({"model": model} if model else {})
+    reply = ask(application, body, path=path)
+    assert application.model == f"backbone@{CRMA}"
+    assert (reply.status, reply.headers["x-crma-path"]) == (200, "fallback")
+    assert "name an adapter" in reply.document["crma"]["reason"]
+
+
+@pytest.mark.parametrize("path", MANY)
+def test_a_batch_may_name_its_adapter(ask: Ask, path: str) -> None:
+    application = Application()
     ask(application, {"messages": [[]], "model": "medical"}, path=path)
     assert application.model == f"medical@{MEDICAL}+{CRMA}"
+
+
+def anthropic_error(reply: Reply) -> tuple[int, str, str]:
+    document = reply.document
+    assert (document["type"], document["error"].keys()) == ("error", {"type", "message"})
+    assert int(reply.headers["content-length"]) == len(reply.body)
+    return reply.status, document["error"]["type"], document["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
+def test_anthropics_clients_get_errors_they_can_read(ask: Ask, path: str) -> None:
+    status, kind, message = anthropic_error(ask(Application(), question("nope"), path=path))
+    assert (status, kind) == (404, "not_found_error")
+    assert "'nope'" in message
+    for given, expected in ((400, "invalid_request_error"), (500, "api_error"), (504, "timeout_error")):
+        error = json.dumps({"error": {"message": "max_tokens is missing", "type": "X", "code": given}})
+        told = ask(Application(json_reply(error.encode(), given)), question("medical"), path=path)
+        assert anthropic_error(told) == (given, expected, "max_tokens is missing")
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"no json", b"[1]", b'{"error": "x"}', b"[" * 9000])
+def test_an_error_in_no_known_form_passes_untouched(ask: Ask, body: bytes) -> None:
+    reply = ask(Application(json_reply(body, 400)), question("medical"), path="/v1/messages")
+    assert (reply.status, reply.body) == (400, body)
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", CHAT), ("POST", "/v1/embeddings"), ("GET", "/health")])

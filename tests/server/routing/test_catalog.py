@@ -155,7 +155,7 @@ def test_what_is_live_and_what_is_only_named_are_apart(with_history: Catalog) ->
     assert len(live) == len(set(live))
     for target in (*with_history.targets(), *with_history.kept_targets()):
         assert label_of(target.engine_model) == target.label
-    listed = [listing.name for listing in with_history.listings()]
+    listed = [listing.name for listing in with_history.listings(everything=True)]
     assert len(listed) == len(set(listed))
     assert f"medical@{OLD}+{OLDER_CRMA}" in listed
 
@@ -173,8 +173,34 @@ def test_targets_are_each_listed_once_crma_first(catalog: Catalog) -> None:
     ]
 
 
-def test_listings_hold_every_useful_name(catalog: Catalog) -> None:
+def test_pickers_see_the_names_people_choose_from(catalog: Catalog) -> None:
     names = [listing.name for listing in catalog.listings()]
+    assert names == ["auto", "smollm2", "medical", "pirate", "backbone", "base"]
+
+
+def test_aliases_come_first(catalog: Catalog) -> None:
+    names = [listing.name for listing in catalog.listings(everything=True)]
+    assert names[:6] == [listing.name for listing in catalog.listings()]
+
+
+@pytest.mark.parametrize(
+    ("name", "root"),
+    [
+        ("auto", None),
+        ("medical", f"medical@{MEDICAL}+{CRMA}"),
+        ("medical:crma-off", f"medical@{MEDICAL}:crma-off"),
+        (f"medical@{MEDICAL}", f"medical@{MEDICAL}+{CRMA}"),
+        ("base", "base"),
+    ],
+)
+def test_any_name_that_answers_has_a_line(catalog: Catalog, name: str, root: str | None) -> None:
+    assert (catalog.listing(name).name, catalog.listing(name).root) == (name, root)
+    with pytest.raises(UnknownModelError):
+        catalog.listing("nobody")
+
+
+def test_listings_hold_every_useful_name(catalog: Catalog) -> None:
+    names = [listing.name for listing in catalog.listings(everything=True)]
     assert len(set(names)) == len(names)
     assert {"auto", "smollm2", "base", "backbone", "medical", "medical:crma-off", "pirate"} <= set(names)
     assert "pirate:crma-off" not in names  # it would be the same thing

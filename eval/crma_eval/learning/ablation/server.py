@@ -35,7 +35,7 @@ class Reply:
 
 def read_models(client: httpx.Client) -> ServedModels:
     """The server's model list. Raises `ConfigError` if there is no server or it is none of ours."""
-    listed = _json(client, "GET", "/v1/models")
+    listed = _json(client, "GET", "/v1/models?names=all")
     try:
         roots = {str(entry["id"]): entry.get("root") for entry in listed["data"]}
     except (KeyError, TypeError, AttributeError) as error:

@@ -42,7 +42,7 @@ async def look(client: httpx.AsyncClient, domains: Sequence[str], found: Served)
 
 async def live_versions(client: httpx.AsyncClient, domains: Sequence[str]) -> dict[str, str]:
     """The version that each domain stands for, all from one listing."""
-    listed = (await client.get("/v1/models")).raise_for_status().json()["data"]
+    listed = (await client.get("/v1/models?names=all")).raise_for_status().json()["data"]
     roots = {model["id"]: str(model["root"]) for model in listed}
     return {domain: roots[domain].partition("@")[2] for domain in domains if domain in roots}
 

@@ -72,7 +72,7 @@ def _fuzz(args: argparse.Namespace, url: str, keys: Any) -> Any:
 
     with httpx.Client(base_url=url, headers=header(keys.inference), timeout=60, trust_env=False) as client:
         api = read_api(_json(client, "/openapi.json"))
-        models = [model["id"] for model in _json(client, "/v1/models")["data"]]
+        models = [model["id"] for model in _json(client, "/v1/models?names=all")["data"]]
     with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
         doors = [try_door(client, operation, keys) for operation in (*api.operations, *UNLISTED)]
     kept = tuple(each for each in api.operations if each.path not in args.leave_out)

@@ -56,13 +56,13 @@ class Publisher:
 
 async def live_root(client: httpx.AsyncClient) -> str:
     """The exact name that the domain stands for now."""
-    listed = (await client.get("/v1/models")).raise_for_status().json()["data"]
+    listed = (await client.get("/v1/models?names=all")).raise_for_status().json()["data"]
     return str(next(model["root"] for model in listed if model["id"] == DOMAIN))
 
 
 async def exact_names(client: httpx.AsyncClient) -> list[str]:
     """Every exact name of the domain that the server answers to."""
-    listed = (await client.get("/v1/models")).raise_for_status().json()["data"]
+    listed = (await client.get("/v1/models?names=all")).raise_for_status().json()["data"]
     return sorted({model["id"] for model in listed if model["id"].startswith(f"{DOMAIN}@")})
 
 

@@ -8,7 +8,6 @@ having the bundles loaded before it answers, and the tasks that follow the store
 import asyncio
 from argparse import Namespace
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import torch
@@ -16,7 +15,6 @@ from fastapi import FastAPI
 from starlette.datastructures import State
 from starlette.middleware import Middleware
 from vllm.entrypoints.openai.models.protocol import BaseModelPath
-from vllm.entrypoints.serve.engine.protocol import ModelCard, ModelList, ModelPermission
 
 from crma_server.admin.api import admin_router
 from crma_server.admin.service import StoreOperations
@@ -24,6 +22,8 @@ from crma_server.engine.vllm.engine import VllmEngine
 from crma_server.engine.vllm.meter import metered
 from crma_server.http.drain import Drain, drain_before_shutdown
 from crma_server.http.guarded import guard_app
+from crma_server.http.marks import show_marks_to_pages
+from crma_server.http.models import Served, models_router
 from crma_server.http.routing import RoutingMiddleware
 from crma_server.observability.decisions import Decisions
 from crma_server.observability.generation_count import GenerationCounter
@@ -86,15 +86,13 @@ class CrmaEndpoints:
         guard_app(app, settings, parts.drain, parts.metrics.count_limited, parts.not_ready)
         # From here on our guard asks for keys, and vLLM's, which knows one kind of them, does not (`serve`).
         app.state.args.api_key = None
-        if not app.state.args.enable_elastic_ep:
-            _remove_scaling(app)
+        # vLLM's list shows the engine's names alone. Its scaling route is there also where it cannot scale,
+        # and would break the engine for everyone.
+        scales = app.state.args.enable_elastic_ep
+        _remove_routes(app, {"/v1/models"} if scales else {"/v1/models", "/scale_elastic_ep"})
         app.include_router(admin_router(StoreOperations(plan.origin.root, parts.served)))
         add_dashboard(app, parts.decisions, lambda: parts.drain.stopping)
-
-        @app.get("/v1/models")
-        async def list_models() -> dict[str, Any]:
-            max_model_len = app.state.openai_serving_models.model_config.max_model_len
-            return _model_list(parts, max_model_len)
+        app.include_router(models_router(lambda: _served(parts, app)))
 
     async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
         """Load every bundle into the engine, follow the store, and announce readiness once there is any."""
@@ -108,6 +106,7 @@ class CrmaEndpoints:
         await releases.start()
         # vLLM has put every layer of its own around ours by now, and set up its tracer.
         traced = args.otlp_traces_endpoint is not None
+        show_marks_to_pages(parts.app)
         watch_app(parts.app, args.crma_settings, parts.decisions, traced=traced)
         drain_before_shutdown(engine_client, parts.drain, lambda: getattr(state, "server", None))
         watched = changes(parts.plan.origin.root, poll=args.crma_settings.poll)
@@ -118,10 +117,8 @@ class CrmaEndpoints:
         state.crma_announcement = asyncio.create_task(_announce(state, args, parts.selector.live))
 
 
-def _remove_scaling(app: FastAPI) -> None:
-    """vLLM offers this route also where it cannot scale: there it would break the engine for everyone."""
-    kept = [route for route in app.router.routes if getattr(route, "path", "") != "/scale_elastic_ep"]
-    app.router.routes[:] = kept
+def _remove_routes(app: FastAPI, paths: set[str]) -> None:
+    app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", "") not in paths]
 
 
 def _make_parts(plan: ServePlan, app: FastAPI) -> _Parts:
@@ -144,23 +141,10 @@ def _make_releases(parts: _Parts, engine_client: Any, names: dict[str, Any]) -> 
     return Releases(parts.plan, source, engine, parts.selector, parts.metrics)
 
 
-def _model_list(parts: _Parts, max_model_len: int) -> dict[str, Any]:
+def _served(parts: _Parts, app: FastAPI) -> Served:
     release = (parts.releases.plan if parts.releases else parts.plan).release
-    created = int(datetime.fromisoformat(release.created).timestamp()) if release else 0
-    cards = [
-        ModelCard(
-            id=listing.name,
-            created=created,
-            owned_by="crma",
-            root=listing.root,
-            parent=listing.parent,
-            max_model_len=max_model_len,
-            permission=[ModelPermission()],
-        )
-        for listing in parts.selector.live.catalog.listings()
-    ]
-    document: dict[str, Any] = ModelList(data=cards).model_dump()
-    return document
+    max_model_len = app.state.openai_serving_models.model_config.max_model_len
+    return Served(parts.selector.live.catalog, release, max_model_len)
 
 
 async def _announce(state: State, args: Namespace, live: Live) -> None:
