@@ -24,10 +24,9 @@ from crma_adapters.crma.crma_card import BACKBONE_FILES, MIXER_FILES, read_crma_
 from crma_adapters.crma.fold import fold
 from crma_adapters.errors import ConfigError, IncompatibleError
 from crma_adapters.io.whole_folder import write_folder
-from crma_adapters.lora.lora_files import CONFIG_FILE, WEIGHTS_FILE
+from crma_adapters.lora.lora_files import CONFIG_FILE, MIXER, WEIGHTS_FILE
 from crma_adapters.lora.plain_lora import PlainLora, read_plain_lora
 
-MIXER = "residual_mixer"
 DEFAULT_LAYERS_PREFIX = "base_model.model.model.layers."
 
 _LAYER = re.compile(r"(?P<prefix>(?:.*\.)?layers\.)(?P<index>\d+)\.")

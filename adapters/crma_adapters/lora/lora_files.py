@@ -13,10 +13,12 @@ from pydantic import AfterValidator, ConfigDict, Field
 from crma_adapters.errors import IncompatibleError, IntegrityError
 from crma_adapters.io.document import LENIENT, Finite, Positive, parse_document
 from crma_adapters.io.regular_files import read_document
-from crma_adapters.io.tensor_file import TensorInfo, check_finite
+from crma_adapters.io.tensor_file import TensorInfo, check_finite, read_tensor_infos
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
+# The zero linear layer on the residual stream of every block of a served model, where CRMAs stand.
+MIXER = "residual_mixer"
 
 # The two spellings PEFT saves and vLLM loads (vllm/lora/utils.py, parse_fine_tuned_lora_name).
 _TENSOR_NAME = re.compile(r"(?P<module>.+)\.(?:lora_(?P<side>[AB])\.weight|lora_embedding_(?P<side2>[AB]))")
@@ -93,6 +95,13 @@ def check_lora(folder: Path, *, max_rank: int | None = None) -> LoraConfig:
                 f"serve with --max-lora-rank {rank}, or train with a lower rank"
             )
     return config
+
+
+def adapted_modules(folder: Path) -> frozenset[str]:
+    """The last part of the name of each module that the LoRA in `folder` adapts (`q_proj`). Raises as
+    `check_lora` for files that are none."""
+    path = folder / WEIGHTS_FILE
+    return frozenset(name.rpartition(".")[2] for name in _pairs(read_tensor_infos(path), path))
 
 
 def _pairs(infos: dict[str, TensorInfo], path: Path) -> dict[str, dict[str, TensorInfo]]:

@@ -4,11 +4,13 @@ Owns: opening the store before anything slow starts, and reading it again. Knows
 requests.
 """
 
+import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from crma_adapters.errors import CrmaError
+from crma_adapters.crma.crma_card import BACKBONE_FILES, MIXER_FILES, CrmaFiles, read_crma_card
+from crma_adapters.errors import CrmaError, IncompatibleError
 from crma_adapters.models.base_model import DEFAULT_BASE_MODEL, BaseModel, resolve_base_model
 from crma_adapters.store.ledger import POINTER_FILE
 from crma_adapters.store.release import Release
@@ -16,6 +18,7 @@ from crma_adapters.store.store import Store
 from crma_adapters.store.verify import verify_plain, verify_release
 from crma_router.classifier.artifact import load_model
 from crma_server.progress import report
+from crma_server.releases.demand import Demand, check_modules, release_demand, total_demand
 
 # vLLM's own upper limit for --max-lora-rank (vllm.config.lora.MaxLoRARanks).
 MAX_RANK = 512
@@ -37,6 +40,11 @@ class Contents:
     kept: tuple[Release, ...] = ()
 
     @property
+    def demand(self) -> Demand:
+        """What all of it, the kept releases too, asks of the engine."""
+        return total_demand(self.store, (self.release, *self.kept), self.plain.values())
+
+    @property
     def router_dir(self) -> Path | None:
         """Where the live release's router lies, if it has one."""
         if self.release is None or self.release.router is None:
@@ -46,7 +54,8 @@ class Contents:
 
 @dataclass(frozen=True)
 class Reading:
-    """How a store is read. `keep` counts releases, the live one too; `max_rank` is the engine's.
+    """How a store is read. `keep` counts releases, the live one too; `max_rank` is the engine's, `modules`
+    are those it gives a LoRA (None: all).
 
     `sound` are releases checked before and `unsound` numbers of those refused: neither is checked as an
     earlier release again.
@@ -54,6 +63,7 @@ class Reading:
 
     keep: int = KEEP_RELEASES
     max_rank: int = MAX_RANK
+    modules: frozenset[str] | None = None
     sound: tuple[Release, ...] = ()
     unsound: Collection[int] = ()
 
@@ -80,14 +90,52 @@ def read_contents(store: Store, base: BaseModel, how: Reading) -> Contents:
     plain = store.plain_adapters()
     release = _live(store, plain)
     if release is not None:
-        verify_release(store, release, base_fingerprint=base.fingerprint, max_rank=how.max_rank)
+        _check(store, base, release, how)
     for path in plain.values():
         verify_plain(path, max_rank=how.max_rank)
+        check_modules(total_demand(store, (), [path]), how.modules, str(path))
     kept = tuple(_kept(store, base, release, how)) if release else ()
     contents = Contents(store, base, release, plain, kept)
     if contents.router_dir is not None:
         load_model(contents.router_dir)
     return contents
+
+
+def _check(store: Store, base: BaseModel, release: Release, how: Reading) -> None:
+    verify_release(store, release, base_fingerprint=base.fingerprint, max_rank=how.max_rank)
+    demand = release_demand(store, release)
+    check_modules(demand, how.modules, f"release {release.number}")
+    _check_model(store, base, release)
+
+
+def _check_model(store: Store, base: BaseModel, release: Release) -> None:
+    """Raise `IncompatibleError` if a CRMA of the release is for a model of another width or depth than
+    `base`."""
+    sizes = _sizes(base)
+    for folder, files in _crmas(store, release):
+        config = read_crma_card(folder, files).config
+        if (config.num_layers, config.hidden_size) != sizes:
+            raise IncompatibleError(
+                f"{folder / files.card}: of {config.num_layers} blocks of size {config.hidden_size}, "
+                f"{base.name} has "
+                f"{sizes[0]} blocks of size {sizes[1]}; train it on that base model"
+            )
+
+
+def _sizes(base: BaseModel) -> tuple[int, int]:
+    """Blocks and hidden size of the language model."""
+    config = json.loads((base.path / "config.json").read_bytes())
+    config = config.get("text_config", config)
+    return config["num_hidden_layers"], config["hidden_size"]
+
+
+def _crmas(store: Store, release: Release) -> Iterator[tuple[Path, CrmaFiles]]:
+    for version in release.backbones():
+        yield store.backbone_dir(version), BACKBONE_FILES
+    for name, entry in release.adapters.items():
+        for served in (entry, entry.canary):
+            if served is not None and MIXER_FILES.card in served.part.files:
+                yield store.adapter_dir(name, served.part.version), MIXER_FILES
 
 
 def _live(store: Store, plain: dict[str, Path]) -> Release | None:
@@ -102,7 +150,7 @@ def _kept(store: Store, base: BaseModel, live: Release, how: Reading) -> Iterato
         elif number not in how.unsound:
             try:
                 release = store.release(number)
-                verify_release(store, release, base_fingerprint=base.fingerprint, max_rank=how.max_rank)
+                _check(store, base, release, how)
             except CrmaError as error:
                 report(f"release {number} is not kept: {error}")
             else:

@@ -6,7 +6,8 @@ import pytest
 from crma_adapters.errors import ConfigError, IncompatibleError, IntegrityError, StoreError
 from crma_adapters.models.base_model import BaseModel
 from crma_adapters.models.cache import CACHE_VARIABLE
-from crma_server.releases.plan import largest_rank, make_plan
+from crma_server.releases.demand import Demand
+from crma_server.releases.plan import make_plan
 from crma_server.releases.snapshot import open_contents
 
 
@@ -55,8 +56,9 @@ def test_a_plan_travels_to_another_process(small_store: Path) -> None:
     assert travelled.catalog.select("medical") == plan.catalog.select("medical")
 
 
-def test_the_largest_rank_counts_adapters_and_streams(small_store: Path) -> None:
-    assert largest_rank(open_contents(small_store, None)) == 4
+def test_what_the_engine_is_asked_for_counts_adapters_and_backbone(small_store: Path) -> None:
+    demand = open_contents(small_store, None).demand
+    assert demand == Demand(4, frozenset({"q_proj", "v_proj", "residual_mixer"}))
 
 
 def test_a_plain_folder_alone_is_a_store(tmp_path: Path, small_store: Path) -> None:
