@@ -113,21 +113,21 @@ def train_nothing(base: Path, folder: Path) -> Trained:
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=3 / base_model.config.hidden_size)
-    adapter = folder / "adapter"
+    adapter, backbones = folder / "adapter", folder / "backbones"
     model.save_pretrained(adapter)
     facts = {"base_model": base.name, "base_fingerprint": "0" * 64}
     save_mixer(crmas["mixer"], adapter, **facts)
     for version in ("older", "newest"):
-        save_backbone(crmas[version], folder / version, **facts)
+        save_backbone(crmas[version], backbones / version, **facts)
     adapters: dict[str, Path | None] = {"base": None}
     for kind, parts in KINDS.items():
         if parts:
-            adapters[kind] = folder / kind
+            adapters[kind] = folder / "bundles" / kind
             compose_bundle(
                 lora=adapter if "lora" in parts else None,
                 mixer=adapter if "mixer" in parts else None,
-                backbone=next((folder / part for part in ("older", "newest") if part in parts), None),
-                out=folder / kind,
+                backbone=next((backbones / part for part in ("older", "newest") if part in parts), None),
+                out=folder / "bundles" / kind,
             )
     return Trained(base, model, crmas, adapters)
 
