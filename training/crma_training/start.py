@@ -15,6 +15,7 @@ from typing import Any
 
 from crma_adapters.errors import ConfigError, IncompatibleError
 from crma_adapters.models.base_model import BaseModel
+from crma_adapters.models.fingerprint import same_base
 from crma_adapters.store.release import Release
 from crma_adapters.store.store import Store
 from crma_training.config import TrainConfig
@@ -54,7 +55,7 @@ def choose_start(
     live = live_release(store)
     if live is None:
         return Start(0, None, ())
-    if live.base_fingerprint != base.fingerprint:
+    if not same_base(live.base_fingerprint, base.fingerprint):
         raise IncompatibleError(
             f"{store.root}: its live release {live.number} is for {live.base_model}, this run trains "
             f"{base.name}; give --adapters another folder"

@@ -11,7 +11,8 @@ from typing import Any, Literal
 from crma_adapters.errors import ConfigError, DataError
 from crma_training.config import TrainConfig
 from crma_training.data.dataset import Dataset, DomainData, load_dataset
-from crma_training.data.rows import Row, read_rows
+from crma_training.data.rows import Row
+from crma_training.data.sources import read_rows
 from crma_training.data.tokens import Example, encode
 from crma_training.workbench import Task, Workbench
 

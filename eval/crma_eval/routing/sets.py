@@ -24,7 +24,8 @@ from crma_eval.routing.asked import Question, conversations, mentions
 from crma_eval.routing.slips import mistype
 from crma_router.conversation.messages import joint_text
 from crma_training.data.dataset import OUT_OF_DOMAIN, load_dataset
-from crma_training.data.rows import parse_object, question_of, read_questions
+from crma_training.data.formats import question_of
+from crma_training.data.sources import parse_object, read_questions
 from crma_training.demo_data.rows import shuffled
 
 SHORT_WORDS = 5

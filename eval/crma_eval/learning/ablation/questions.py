@@ -9,7 +9,8 @@ from pathlib import Path
 
 from crma_adapters.errors import ConfigError, DataError
 from crma_training.data.dataset import load_domain
-from crma_training.data.rows import Row, read_rows
+from crma_training.data.rows import Row
+from crma_training.data.sources import read_rows
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from crma_eval.learning.retention.matrix import Asked
 from crma_eval.learning.setup import Exam
 from crma_router.conversation.messages import conversation_text
 from crma_training.data.dataset import load_dataset
-from crma_training.data.rows import Row, read_rows
+from crma_training.data.rows import Row
+from crma_training.data.sources import read_rows
 from crma_training.data.tokens import encode
 from crma_training.workbench import Workbench
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from crma_adapters.errors import DataError
 from crma_training.data.dataset import load_domain
-from crma_training.data.rows import Row, read_rows
+from crma_training.data.rows import Row
+from crma_training.data.sources import read_rows
 
 SHORT_ANSWERS = "short_answer.jsonl"
 PARTS = 4
