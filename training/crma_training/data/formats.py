@@ -187,9 +187,9 @@ def _message(reading: _Reading, item: dict[str, Any], place: str) -> Message:
         weight = 1
     if isinstance(weight, bool) or weight not in (0, 1) or ("weight" in item and role != ASSISTANT):
         raise reading.bad(f"{place} has weight {weight!r}; expected 0 or 1, in an assistant's message")
-    notes = [str(item.get(key) or "") for key in ("name", "tool_call_id")]
+    name, call_id = str(item.get("name") or ""), str(item.get("tool_call_id") or "")
     reasoning = str(item.get("reasoning_content") or item.get("reasoning") or "")
-    return Message(role, content, int(weight), calls, *notes, reasoning)
+    return Message(role, content, int(weight), calls, name, call_id, reasoning)
 
 
 def _content(reading: _Reading, value: Any, place: str, *, optional: bool) -> str:

@@ -134,8 +134,8 @@ def _table(path: Path, content: bytes) -> Iterator[Raw]:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        problem = DataError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8")
-        yield Raw(f"{path}:1", error=problem, kind="encoding")
+        fault = DataError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8")
+        yield Raw(f"{path}:1", error=fault, kind="encoding")
         return
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if path.suffix == ".tsv" else ",")
     names = reader.fieldnames or ()
