@@ -22,7 +22,6 @@ from pathlib import Path
 
 from crma_eval.routing.asked import Question, conversations, mentions
 from crma_eval.routing.slips import mistype
-from crma_router.conversation.messages import joint_text
 from crma_training.data.dataset import OUT_OF_DOMAIN, load_dataset
 from crma_training.data.formats import question_of
 from crma_training.data.sources import parse_object, read_questions
@@ -49,7 +48,7 @@ class EvalSet:
     @property
     def texts(self) -> list[str]:
         """What is routed: the last turn, behind those before it while it is short."""
-        return [joint_text(question.turns) for question in self.questions]
+        return ["\n".join(question.turns) for question in self.questions]
 
     @property
     def labels(self) -> list[str]:

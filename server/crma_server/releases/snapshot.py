@@ -16,7 +16,7 @@ from crma_adapters.store.ledger import POINTER_FILE
 from crma_adapters.store.release import Release
 from crma_adapters.store.store import Store
 from crma_adapters.store.verify import verify_plain, verify_release
-from crma_router.classifier.artifact import load_model
+from crma_router.classifier.artifact import is_earlier, load_model
 from crma_server.progress import report
 from crma_server.releases.demand import Demand, check_modules, release_demand, total_demand
 
@@ -46,10 +46,11 @@ class Contents:
 
     @property
     def router_dir(self) -> Path | None:
-        """Where the live release's router lies, if it has one."""
+        """Where the live release's router lies, if it has one that can be used."""
         if self.release is None or self.release.router is None:
             return None
-        return self.store.router_dir(self.release.router.version)
+        folder = self.store.router_dir(self.release.router.version)
+        return None if is_earlier(folder) else folder
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,12 @@ def read_contents(store: Store, base: BaseModel, how: Reading) -> Contents:
     contents = Contents(store, base, release, plain, kept)
     if contents.router_dir is not None:
         load_model(contents.router_dir)
+    elif release is not None and release.router is not None:
+        report(
+            f"the router {release.router.version} of release {release.number} is of an earlier version "
+            f"of crma and "
+            "cannot be used: 'auto' is always the fallback until `crma-route upgrade` has fitted it again"
+        )
     return contents
 
 

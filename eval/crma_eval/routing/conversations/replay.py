@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
 from crma_eval.routing.conversations.scripts import Script
-from crma_router.conversation.dialogue import open_dialogue
 from crma_router.conversation.messages import read_conversation
 from crma_router.conversation.sessions import SessionKey, Sessions
+from crma_router.conversation.state import open_dialogue
 from crma_router.policy import Policy, RoutingDecision
 
 Client = Literal[

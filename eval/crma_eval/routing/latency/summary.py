@@ -103,7 +103,7 @@ def _sets_section(sets: Sequence[AskedSet]) -> Section:
     )
     return Section(
         "Questions as people ask them",
-        ("set", "decided by words alone", *_waits("waited"), "decisions"),
+        ("set", "asked before", *_waits("waited"), "decisions"),
         rows,
         ("Of the dataset's evaluation part, none asked before, one caller.",),
     )

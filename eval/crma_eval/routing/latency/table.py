@@ -26,7 +26,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class AskedSet:
-    """Questions as people ask them, each once; by_words: the share of which the words alone decide."""
+    """Questions as people ask them, each once; by_words: the share that was asked before."""
 
     name: str
     by_words: float

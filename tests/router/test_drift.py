@@ -7,9 +7,9 @@ import pytest
 from crma_router.drift import (
     CONFIDENCE_EDGES,
     FEWEST,
-    DriftWatch,
+    PSIMonitor,
+    reference_stats,
     stability_index,
-    usual_of,
 )
 from crma_router.policy import RoutingDecision
 
@@ -30,7 +30,7 @@ def test_the_index_has_its_textbook_values() -> None:
 
 
 def test_shares_are_by_domain_and_by_confidence() -> None:
-    usual = usual_of(MIXED)
+    usual = reference_stats(MIXED)
     assert usual.domains == {"legal": 0.25, "medical": 0.5, "none": 0.25}
     assert len(usual.confidence) == len(CONFIDENCE_EDGES) + 1
     assert sum(usual.confidence) == pytest.approx(1)
@@ -38,14 +38,14 @@ def test_shares_are_by_domain_and_by_confidence() -> None:
 
 
 def test_too_few_decisions_say_nothing() -> None:
-    watch = DriftWatch(usual_of(MIXED))
+    watch = PSIMonitor(reference_stats(MIXED))
     for _ in range(FEWEST - 1):
         watch.see(MIXED[0])
     assert watch.drift() is None
 
 
 def test_the_same_traffic_has_not_drifted_and_other_traffic_has() -> None:
-    watch = DriftWatch(usual_of(MIXED), window=400)
+    watch = PSIMonitor(reference_stats(MIXED), window=400)
     for at in range(400):
         watch.see(MIXED[at % 4])
     drift = watch.drift()
@@ -65,7 +65,7 @@ def test_the_same_traffic_has_not_drifted_and_other_traffic_has() -> None:
 
 
 def test_a_domain_training_did_not_have_counts() -> None:
-    watch = DriftWatch(usual_of([decision("medical", 0.9)]))
+    watch = PSIMonitor(reference_stats([decision("medical", 0.9)]))
     for _ in range(FEWEST):
         watch.see(decision("pirate", 0.9))
     drift = watch.drift()

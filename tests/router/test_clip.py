@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crma_router.text.clip import BUDGET_CHARACTERS, clip, cut_tokens, has_words
+from crma_router.text.clip import BUDGET_CHARACTERS, clip, has_words
 
 
 @given(st.text(st.characters(), max_size=3000))  # lone surrogates included
@@ -37,12 +37,3 @@ def test_no_words(text: str) -> None:
 @pytest.mark.parametrize("text", ["a", "42", "熱", "ибупрофен?", "😀 ok"])
 def test_words_in_any_script(text: str) -> None:
     assert has_words(text)
-
-
-@given(st.lists(st.integers(), max_size=60), st.integers(4, 50))
-def test_cut_tokens_keep_both_ends_in_order(ids: list[int], budget: int) -> None:
-    cut = cut_tokens(ids, budget)
-    assert len(cut) == min(len(ids), budget)
-    head = (len(cut) + 1) // 2
-    assert cut[:head] == ids[:head]
-    assert cut[head:] == ids[len(ids) - (len(cut) - head) :]

@@ -7,10 +7,15 @@ import pytest
 
 from crma_adapters.errors import RouterError
 from crma_router.classifier.augment import Augmentation
-from crma_router.classifier.data import RouterData, embed_examples
-from crma_router.encoders.sentence_transformers import Embedder, Embeddings
+from crma_router.classifier.data import FEWEST_EXAMPLES, RouterData, embed_examples
+from crma_router.classifier.head import digest_of, pack, unpack
+from crma_router.encoders.base import Embedder, Embeddings
 
 TEN = [f"question {number}" for number in range(10)]
+GERMAN = [
+    f"Warum möchte der Vermieter die Kaution nicht zurückgeben, obwohl alles sauber ist, Fall {n}?"
+    for n in range(12)
+]
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,7 @@ class FixedEmbedder:
     value: float
     size: int = 4
     name: str = "fixed"
+    languages: frozenset[str] = frozenset()
 
     def encode(self, texts: list[str]) -> Embeddings:
         return np.full((len(texts), self.size), self.value, np.float32)
@@ -30,18 +36,25 @@ def test_order_and_repetition_do_not_count(embedder: Embedder) -> None:
     twice = embed_examples(RouterData({"a": TEN[::-1] + TEN, "b": TEN}, TEN[::-1]), embedder)
     assert once.domains == twice.domains == ("a", "b")
     np.testing.assert_array_equal(once.labels, twice.labels)
-    np.testing.assert_array_equal(once.embeddings, twice.embeddings)
+    np.testing.assert_array_equal(once.rows.packed, twice.rows.packed)
 
 
 def test_texts_without_words_are_left_out(embedder: Embedder) -> None:
     examples = embed_examples(RouterData({"a": [*TEN, "", "  ", "?!"]}, ["..."] * 30), embedder)
     assert examples.count(0) == 10
-    assert not examples.has_outside
+    assert not examples.has_none
 
 
 def test_too_few_out_of_domain_examples_say_nothing(embedder: Embedder) -> None:
-    assert not embed_examples(RouterData({"a": TEN}, TEN[:9]), embedder).has_outside
-    assert embed_examples(RouterData({"a": TEN}, TEN), embedder).has_outside
+    assert not embed_examples(RouterData({"a": TEN}, TEN[:9]), embedder).has_none
+    assert embed_examples(RouterData({"a": TEN}, TEN), embedder).has_none
+
+
+def test_a_language_that_no_domain_has_does_not_come_to_stand_for_none(embedder: Embedder) -> None:
+    reads_german = type(embedder)(languages=frozenset({"de", "en"}))  # type: ignore[call-arg]
+    assert embed_examples(RouterData({"a": TEN}, [*TEN, *GERMAN]), reads_german).count(1) == 10
+    assert embed_examples(RouterData({"a": [*TEN, *GERMAN]}, GERMAN), reads_german).count(1) == 12
+    assert embed_examples(RouterData({"a": TEN}, [*TEN, *GERMAN]), embedder).count(1) == 22
 
 
 @pytest.mark.parametrize(
@@ -50,7 +63,7 @@ def test_too_few_out_of_domain_examples_say_nothing(embedder: Embedder) -> None:
         (RouterData({}, TEN), "one or more domain names"),
         (RouterData({"Medical": TEN}, []), "Medical"),
         (RouterData({"auto": TEN}, []), "auto"),
-        (RouterData({"medical": TEN[:9]}, []), "'medical' has 9 distinct questions"),
+        (RouterData({"medical": TEN[: FEWEST_EXAMPLES - 1]}, []), "'medical' has 4 distinct questions"),
         (RouterData({"medical": ["same"] * 50}, []), "'medical' has 1 distinct question"),
     ],
 )
@@ -68,14 +81,24 @@ def test_a_broken_embedder_is_refused(broken: Embedder, said: str) -> None:
         embed_examples(RouterData({"medical": TEN}, []), broken)
 
 
-def test_variants_follow_the_questions_and_are_labelled_like_them(
-    data: RouterData, embedder: Embedder
-) -> None:
+def test_variants_are_labelled_like_their_questions(data: RouterData, embedder: Embedder) -> None:
     plain = embed_examples(data, embedder, Augmentation(0.0))
     varied = embed_examples(data, embedder, Augmentation(1.0))
-    count = len(plain.labels)
-    assert not plain.varied.any() and len(varied.labels) > count
-    np.testing.assert_array_equal(varied.embeddings[:count], plain.embeddings)
-    np.testing.assert_array_equal(varied.varied, np.arange(len(varied.labels)) >= count)
-    np.testing.assert_array_equal(varied.labels, plain.labels[varied.origins])
+    assert not plain.rows.varied.any() and varied.rows.varied.any()
     assert [varied.count(label) for label in range(4)] == [plain.count(label) for label in range(4)]
+    label_of = dict(zip(plain.rows.originals.tolist(), plain.labels.tolist(), strict=True))
+    assert [label_of[one] for one in varied.rows.originals.tolist()] == varied.labels.tolist()
+    assert list(varied.labels) == sorted(varied.labels)
+
+
+def test_rows_know_their_texts_by_digest(data: RouterData, embedder: Embedder) -> None:
+    rows = embed_examples(data, embedder, Augmentation(0.0)).rows
+    assert digest_of(data.examples["legal"][0]) in rows.digests
+
+
+def test_packed_vectors_are_within_a_step_of_what_they_were(embedder: Embedder) -> None:
+    vectors = embedder.encode(TEN)
+    again = unpack(pack(vectors))
+    np.testing.assert_allclose(np.linalg.norm(again, axis=1), 1, atol=1e-6)
+    assert np.abs(again - vectors).max() <= np.abs(vectors).max() / 127
+    np.testing.assert_array_equal(unpack(pack(again)), again)
