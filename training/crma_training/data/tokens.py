@@ -168,6 +168,17 @@ def _tokenize(
             places.append(len(done))
     return done + rest, places
 
+def answered(prompt: Sequence[int], answer: Sequence[int]) -> Example:
+    """A row of token ids: a prompt and the answer to learn."""
+    return Example.with_answer((*prompt, *answer), len(prompt))
+
+
+def prompt_ids(question: str, tokenizer: Any) -> tuple[int, ...]:
+    """A question as token ids, up to where the answer begins."""
+    turns = [{"role": "user", "content": question}]
+    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    return tuple(tokenizer.encode(text, add_special_tokens=False))
+
 
 def collate(examples: Sequence[Example], pad_id: int) -> Batch:
     """Pads to the longest row of the batch."""

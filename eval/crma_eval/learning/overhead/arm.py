@@ -23,8 +23,8 @@ from crma_adapters.models.base_model import resolve_base_model
 from crma_training.config import TrainConfig
 from crma_training.data.dataset import load_dataset
 from crma_training.data.tokens import Example
-from crma_training.domain import domain_seed
 from crma_training.fit import fit, lora_group, own_batches, parameter_groups
+from crma_training.learn import domain_seed
 from crma_training.lora import DomainLora
 from crma_training.metrics import MetricsLog
 from crma_training.optimize import ParameterGroup
