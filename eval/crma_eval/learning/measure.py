@@ -1,9 +1,4 @@
-"""Scores of model states on exams, each measured once and kept.
-
-Owns: the cache of measurements, addressed by what was measured (the bytes of LoRA and CRMA, the token ids,
-the base model), so that states which recur between methods, stages and seeds cost nothing, and a file that
-was tampered with or cut short is seen and measured again. Knows nothing of methods.
-"""
+"""Scores of model states on exams, each measured once and kept."""
 
 import dataclasses
 import hashlib

@@ -1,7 +1,4 @@
-"""What the forgetting protocol trains and measures on: sizes, configuration, and rows cut to size.
-
-Owns: the protocol's own settings and the split. Knows nothing of methods.
-"""
+"""What the forgetting protocol trains and measures on: sizes, configuration, and rows cut to size."""
 
 import dataclasses
 from dataclasses import dataclass

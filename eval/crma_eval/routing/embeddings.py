@@ -1,8 +1,4 @@
-"""Embeddings kept on disk, so that a comparison of designs embeds every text once.
-
-Owns: the file they are kept in, and that they are those of the embedder as it is now. Knows nothing of what
-is embedded.
-"""
+"""Embeddings kept on disk, so that a comparison of designs embeds every text once."""
 
 import hashlib
 import sqlite3

@@ -1,17 +1,15 @@
 """The sets that a router is judged on, from a dataset folder and from lists of our own.
 
-Owns: which questions are in which set. Knows nothing of routers or of figures.
-
-    holdout           the held-out rows of every domain, as phrased for training the adapters
-    natural           real users' questions of the domains, no near-duplicate of which was fitted on
-    in-domain         both
-    typos             a part of both, mistyped by another model of mistakes than the fit's
-    short             of both, those of five words or fewer
-    multi-turn        follow-ups, questions after a greeting, changes of topic
-    mentions          another domain's profession is named
-    near, far         neighbouring fields and others, none of which was fitted on
-    everyday          small talk and everyday life, of the kind fitted on
-    other languages   the domains' own questions in languages the embedder does not know
+holdout           the held-out rows of every domain, as phrased for training the adapters
+natural           real users' questions of the domains, no near-duplicate of which was fitted on
+in-domain         both
+typos             a part of both, mistyped by another model of mistakes than the fit's
+short             of both, those of five words or fewer
+multi-turn        follow-ups, questions after a greeting, changes of topic
+mentions          another domain's profession is named
+near, far         neighbouring fields and others, none of which was fitted on
+everyday          small talk and everyday life, of the kind fitted on
+other languages   the domains' own questions in languages the embedder does not know
 """
 
 import re

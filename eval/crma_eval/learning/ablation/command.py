@@ -1,7 +1,4 @@
-"""`crma-eval ablation`: does CRMA matter to the answers? Switched per request on one live server.
-
-Owns: the command line and the order of stages: train, serve, ask, report. Knows nothing of how each is done.
-"""
+"""`crma-eval ablation`: does CRMA matter to the answers? Switched per request on one live server."""
 
 import argparse
 import shlex

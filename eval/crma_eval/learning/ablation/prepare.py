@@ -1,10 +1,8 @@
 """What the ablation serves, trained: the release with CRMA, and beside it each domain's LoRA without.
 
-    work/with-crma/      the run folder of the release
-    work/without-crma/   LoRAs on the bare base model, the same rows, order, steps and seeds
-    work/store/          the release, and the latter as plain PEFT folders
-
-Owns: the two trainings and where they go. Knows nothing of serving.
+work/with-crma/      the run folder of the release
+work/without-crma/   LoRAs on the bare base model, the same rows, order, steps and seeds
+work/store/          the release, and the latter as plain PEFT folders
 """
 
 import dataclasses

@@ -1,7 +1,4 @@
-"""The questions: short-answer rows of the domains, spread evenly, none of them trained on.
-
-Owns: which rows are drawn. Knows nothing of arms and answers.
-"""
+"""The questions: short-answer rows of the domains, spread evenly, none of them trained on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

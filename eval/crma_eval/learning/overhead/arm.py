@@ -1,7 +1,4 @@
-"""One arm of the comparison, in a process of its own: trains block after block, each when told to.
-
-Owns: the training of an arm, its clocks and its peak memory. Knows nothing of the other arm.
-"""
+"""One arm of the comparison, in a process of its own: trains block after block, each when told to."""
 
 import contextlib
 import io

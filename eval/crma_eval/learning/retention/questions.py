@@ -1,7 +1,4 @@
-"""The rows that `crma-eval routed` asks: holdout and short-answer rows of every domain that a release serves.
-
-Owns: which rows, and how the router reads them. Knows nothing of scores.
-"""
+"""The rows that `crma-eval routed` asks: holdout and short-answer rows of every domain that a release serves."""
 
 from collections.abc import Sequence
 from pathlib import Path

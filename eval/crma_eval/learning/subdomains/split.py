@@ -1,8 +1,4 @@
-"""A field cut into sub-domains, and the facts of each: what is trained, in which words, and how it is probed.
-
-Owns: which fact belongs where and which facts are taken, all decided before any training. Knows nothing of
-models.
-"""
+"""A field cut into sub-domains, and the facts of each: what is trained, in which words, and how it is probed."""
 
 import hashlib
 import re

@@ -1,7 +1,4 @@
-"""Scripts put to the router turn by turn, as clients would send them.
-
-Owns: the three kinds of client and what each turn was decided as. Knows nothing of figures.
-"""
+"""Scripts put to the router turn by turn, as clients would send them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

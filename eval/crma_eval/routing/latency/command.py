@@ -1,7 +1,4 @@
-"""`crma-eval router-latency`: how long the router takes for a decision, alone and beside a busy engine.
-
-Owns: the command line and the order of things. Knows nothing of how a figure is made.
-"""
+"""`crma-eval router-latency`: how long the router takes for a decision, alone and beside a busy engine."""
 
 import argparse
 import os

@@ -1,7 +1,4 @@
-"""The report of `crma-eval router-latency`: tables, ratios, and the goal.
-
-Owns: what is said and what counts as reached. Knows nothing of how a figure came about.
-"""
+"""The report of `crma-eval router-latency`: tables, ratios, and the goal."""
 
 import dataclasses
 from collections.abc import Sequence

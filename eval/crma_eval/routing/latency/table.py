@@ -1,7 +1,4 @@
-"""The grid of measurements: length, cold or cached, callers at a time; and sets of real questions.
-
-Owns: which cells there are and in which order. Knows nothing of how a decision is timed, or of load.
-"""
+"""The grid of measurements: length, cold or cached, callers at a time; and sets of real questions."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""`crma-eval bench`: crma-serve beside bare vLLM, under the same traffic, in one run.
-
-Owns: the command line and the order of things. Knows nothing of how a figure is made.
-"""
+"""`crma-eval bench`: crma-serve beside bare vLLM, under the same traffic, in one run."""
 
 import argparse
 import shlex

@@ -1,7 +1,4 @@
-"""Folders to serve from: stores with as many adapters as asked for, and one adapter as vLLM alone takes it.
-
-Owns: making them in a work folder, of hard links to an existing store. Knows nothing of servers.
-"""
+"""Folders to serve from: stores with as many adapters as asked for, and one adapter as vLLM alone takes it."""
 
 import json
 import os

@@ -1,7 +1,4 @@
-"""The systems that are compared, and the servers they need.
-
-Owns: what each system is, what its requests name, and each server's flags. Knows nothing of processes.
-"""
+"""The systems that are compared, and the servers they need."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Adapters that say one word over and over, whatever they are asked: an answer's text shows who gave it.
 
-Owns: how such an adapter is built, without training. Knows nothing of servers.
-
 In the last block's gated MLP, down(silu(gate(x)) * up(x)), pairs of neurons are given the inputs z and -z,
 through gate and up alike. Since silu(z) z + silu(-z) (-z) = z^2, a few pairs on random directions of x add up
 to a number that is positive for every x. The down projection turns it into a large step of the residual

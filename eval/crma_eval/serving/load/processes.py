@@ -1,7 +1,4 @@
-"""What a server's processes take of the machine, and took so far.
-
-Owns: which processes are meant, and adding up over them. Knows nothing of what they do.
-"""
+"""What a server's processes take of the machine, and took so far."""
 
 import os
 from collections.abc import Callable, Iterable

@@ -1,23 +1,19 @@
+"""The one judge of answers: each fault by itself, and what is none."""
+
 import pytest
 
-from crma_eval.serving.swaps.judgement import MEANING, faults
-from crma_eval.serving.swaps.streams import Answer
-from crma_eval.serving.swaps.timeline import Published, Timeline
+from crma_eval.serving.load.clients import Answer
+from crma_eval.serving.load.judge import MEANING, faults
+from crma_eval.serving.load.publisher import Published, Said
 
 WORDS = {1: "ant", 2: "bee", 3: "cat"}
-
-
-@pytest.fixture
-def timeline() -> Timeline:
-    made = Timeline()
-    for number, word in WORDS.items():
-        made.begin(Published(number, f"v{number}", word, number, number + 0.1, number + 0.5))
-    return made
+VERSIONS = {f"v{number}": Said("echo", number, word) for number, word in WORDS.items()}
+VERSIONS["p2"] = Said("parrot", 2, "dog")
 
 
 def answer(number: int = 2, *, oldest: int = 2, newest: int = 2, tokens: int = 5, **more: object) -> Answer:
     facts: dict[str, object] = {
-        "asked_tokens": tokens, "pinned": None, "oldest": oldest, "newest": newest,
+        "domain": "echo", "asked_tokens": tokens, "pinned": None, "oldest": oldest, "newest": newest,
         "version": f"v{number}", "words": {WORDS[number]: 5}, "ended": True, "first_token_s": 0.1,
     }  # fmt: skip
     return Answer(**(facts | more))  # type: ignore[arg-type]
@@ -35,7 +31,11 @@ def answer(number: int = 2, *, oldest: int = 2, newest: int = 2, tokens: int = 5
         (answer(tokens=6), ["cut"]),
         (answer(ended=False, error="ReadError", oldest=3, newest=3), ["cut", "not live"]),
         (answer(words={"bee": 3, "cat": 2}), ["mixed"]),
-        (answer(words={"dog": 5}), ["mixed"]),
+        (answer(words={"eel": 5}), ["mixed"]),
+        (answer(words={"dog": 5}, version="p2"), ["other domain"]),
+        (answer(words={"dog": 5}), ["mismarked", "other domain"]),
+        (answer(error="ReadError"), ["cut"]),
+        (answer(3, oldest=0, newest=0), []),
         (answer(version="v1"), ["mismarked"]),
         (answer(version=None), ["mismarked"]),
         (answer(oldest=3, newest=3), ["not live"]),
@@ -43,14 +43,11 @@ def answer(number: int = 2, *, oldest: int = 2, newest: int = 2, tokens: int = 5
         (answer(pinned="v1", oldest=1, newest=3), ["not live"]),
     ],
 )
-def test_faults(given: Answer, expected: list[str], timeline: Timeline) -> None:
-    assert list(faults(given, timeline)) == expected
+def test_faults(given: Answer, expected: list[str]) -> None:
+    assert list(faults(given, VERSIONS)) == expected
     assert set(expected) <= set(MEANING)
 
 
-def test_the_newest_that_was_seen_and_the_newest_that_may_be(timeline: Timeline) -> None:
-    timeline.begin(Published(4, "", "dog", 4.0))
-    assert (timeline.confirmed().number, timeline.begun().number) == (3, 4)
-    assert timeline.of_version("v2") is timeline.releases[1]
-    assert timeline.releases[0].first_answer_s == pytest.approx(0.4)
-    assert timeline.begun().first_answer_s is None
+def test_the_first_answer_is_timed_from_the_publication() -> None:
+    assert Published(1, 0.0, 0.1, 0.5).first_answer_s == pytest.approx(0.4)
+    assert Published(2, 0.0, 0.1).first_answer_s is None

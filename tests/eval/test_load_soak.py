@@ -1,5 +1,6 @@
-"""`crma-eval soak`: its arithmetic, its looks at processes, and its load on a small server."""
+"""`crma-eval load --soak`: its arithmetic, its looks at processes, and its load on a small server."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -12,15 +13,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from crma_adapters.errors import ConfigError
 from crma_eval.cli import main
-from crma_eval.serving.processes import Footprint
-from crma_eval.serving.soak import figures
-from crma_eval.serving.soak.command import _held
-from crma_eval.serving.soak.figures import Sample, figures_of
-from crma_eval.serving.soak.load import TOKENS, Done, MixedLoad
+from crma_eval.serving.load import soak as figures
+from crma_eval.serving.load.clients import Clients
+from crma_eval.serving.load.command import renamed
+from crma_eval.serving.load.processes import Footprint
+from crma_eval.serving.load.soak import TOKENS, Done, MixedLoad, Sample, figures_of, held_by
 
 MIB = 2**20
 
@@ -86,7 +88,7 @@ def test_a_process_that_is_gone_cannot_be_looked_at() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
     with pytest.raises(ConfigError, match="cannot be looked at"):
-        _held(process.pid)
+        held_by(process.pid)
 
 
 class SmallServer(ThreadingHTTPServer):
@@ -158,12 +160,18 @@ def running(fault: str | None = None) -> Iterator[tuple[SmallServer, str]]:
 
 def load(url: str, enough: int = 40) -> list[Done]:
     """What some clients did until `enough` requests were done."""
-    mixed = MixedLoad(url, {}, ["medical"], 3)
-    mixed.start()
-    deadline_s = time.monotonic() + 30
-    while len(mixed._done) < enough and time.monotonic() < deadline_s:
-        time.sleep(0.01)
-    return mixed.stop()
+
+    async def some() -> list[Done]:
+        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+            clients = Clients(MixedLoad(client, ["medical"]).ask)
+            clients.begin(3, 0)
+            deadline_s = time.monotonic() + 30
+            while len(clients.done) < enough and time.monotonic() < deadline_s:
+                await asyncio.sleep(0.01)
+            await clients.end()
+            return clients.done
+
+    return asyncio.run(some())
 
 
 def test_every_kind_of_request_is_made_and_a_sound_server_has_no_fault() -> None:
@@ -202,9 +210,21 @@ def test_the_command_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "p99 of an answer, last minute" in (tmp_path / "soak.md").read_text()
 
 
-@pytest.mark.parametrize(
-    "flags", [("--minutes", "0"), ("--minutes", "nan"), ("--url", "http://x"), ("--pid", "1")]
-)
+@pytest.mark.parametrize("flags", [("--soak", "0"), ("--soak", "nan"), ("--url", "http://x"), ("--pid", "1")])
 def test_flags_that_mean_nothing(flags: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["soak", *flags]) == 2
+    assert main(["load", "--soak", *flags]) == 2
     assert "--" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("swaps --swaps 5 --report x", "load --swaps --swaps 5 --report x"),
+        ("crashes --kills=3", "load --crashes --crashes=3"),
+        ("soak --minutes 2 --workers 4", "load --soak --soak 2 --clients 4"),
+        ("bench --minutes 2", "bench --minutes 2"),
+        ("", ""),
+    ],
+)
+def test_old_names_still_work(old: str, new: str) -> None:
+    assert renamed(old.split()) == new.split()
