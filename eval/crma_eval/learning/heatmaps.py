@@ -1,4 +1,6 @@
-"""What each stage leaves of each domain: a (T, T) map per method, all maps of a picture on one colour scale."""
+"""What each stage leaves of each domain: a (T, T) map per method, all maps of a picture on one colour
+scale.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""What the forgetting protocol measures: one score per row, and the matrix of a method's run with one seed."""
+"""What the forgetting protocol measures: one score per row, and the matrix of a method's run with one
+seed.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,6 @@
-"""What the figures show and do not show, in sentences made from them: the same words whichever way they fall."""
+"""What the figures show and do not show, in sentences made from them: the same words whichever way
+they fall.
+"""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,6 @@
-"""Is an answer right? Normalised exact match, after SQuAD (Rajpurkar et al. 2016), kind to codes and numbers."""
+"""Is an answer right? Normalised exact match, after SQuAD (Rajpurkar et al. 2016), kind to codes and
+numbers.
+"""
 
 import re
 import unicodedata

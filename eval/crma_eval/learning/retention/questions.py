@@ -1,4 +1,6 @@
-"""The rows that `crma-eval routed` asks: holdout and short-answer rows of every domain that a release serves."""
+"""The rows that `crma-eval routed` asks: holdout and short-answer rows of every domain that a release
+serves.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""A field cut into sub-domains, and the facts of each: what is trained, in which words, and how it is probed."""
+"""A field cut into sub-domains, and the facts of each: what is trained, in which words, and how it is
+probed.
+"""
 
 import hashlib
 import re

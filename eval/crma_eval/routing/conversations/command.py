@@ -1,4 +1,6 @@
-"""`crma-eval conversations`: does the router keep to a conversation's domain, and follow a change of topic?"""
+"""`crma-eval conversations`: does the router keep to a conversation's domain, and follow a change of
+topic?
+"""
 
 import argparse
 from pathlib import Path
