@@ -25,6 +25,7 @@ from crma_training.config import TrainConfig, digest
 from crma_training.consolidate import STAGE, Consolidation, answer_all, consolidate
 from crma_training.data.checks.run import refuse_leaks
 from crma_training.data.dataset import Dataset, DomainData, load_dataset
+from crma_training.data.tokens import end_ids
 from crma_training.domain import Beginning, read_backbone, train_domain
 from crma_training.learn import ADAPTER, BACKBONE
 from crma_training.methods.modular import losses_under
@@ -208,12 +209,13 @@ def _backbone(
         return trained[-1].backbone
     if bench.config.backbone == "none":
         return None
-    end_ids = sorted({task.train[0].token_ids[-1] for task in (item.task for item in trained)})
     teachers = [
         Teacher(item.card.name, item.adapter, item.backbone, _prompts(item.task, bench)) for item in trained
     ]
     teachers += questions.teachers(bench, store)
-    result = consolidated(run, bench, teachers, end_ids, start_from=_previous(store, start), say=say)
+    result = consolidated(
+        run, bench, teachers, end_ids(bench.tokenizer), start_from=_previous(store, start), say=say
+    )
     return run.path / STAGE / BACKBONE if result.passes else None
 
 
@@ -221,7 +223,7 @@ def consolidated(
     run: RunFolder,
     bench: Workbench,
     teachers: Sequence[Teacher],
-    end_ids: Sequence[int],
+    ends: Sequence[int],
     *,
     start_from: Path | None,
     say: Say,
@@ -229,7 +231,7 @@ def consolidated(
     """The consolidation as a stage of a run: answered, taught, saved, judged; a finished one is read."""
     if run.finished(STAGE) is None:
         say(f"consolidation: {len(teachers)} teachers answer {sum(len(t.prompts) for t in teachers)} prompts")
-        taught = answer_all(run, bench, teachers, end_ids)
+        taught = answer_all(run, bench, teachers, ends)
         student = read_backbone(start_from) or _fresh(bench)
         with run.stage(STAGE) as working:
             consolidate(bench, student, taught, working)

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crma_adapters.errors import ConfigError
+from crma_adapters.store.parts import ROUTER_EXAMPLES_FILE
+from crma_adapters.store.release import Release
 from crma_adapters.store.store import Store
+from crma_router.classifier.data import RouterData
 from crma_router.classifier.kept_examples import load_examples
 from crma_training.consolidate import GENERIC
 from crma_training.data.dataset import DomainData, domain_names, load_domain
@@ -32,10 +35,7 @@ class StoreQuestions:
         """Raises `ConfigError` for a domain whose questions are neither in `data` nor kept by the router."""
         at_hand = set(domain_names(data)) if data is not None else set()
         live = live_release(store)
-        kept = None
-        if live is not None and live.router is not None and (set(names) - at_hand or not out_of_domain):
-            folder = store.root / "router" / live.router.version
-            kept = load_examples(folder) if (folder / "examples.jsonl").exists() else None
+        kept = kept_questions(store, live) if set(names) - at_hand or not out_of_domain else None
         found = []
         for name in names:
             if data is not None and name in at_hand:
@@ -70,3 +70,11 @@ class StoreQuestions:
         generic = [prompt_ids(text, bench.tokenizer) for text in (*SMALL_TALK, *self.out_of_domain)]
         prompts_of_none = sampled(generic, GENERIC_SHARE * most, f"{config.seed}/{GENERIC}")
         return [*found, Teacher(GENERIC, None, None, prompts_of_none)]
+
+
+def kept_questions(store: Store, live: Release | None) -> RouterData | None:
+    """The questions that the live router keeps; None if there is no router, or it keeps none."""
+    if live is None or live.router is None:
+        return None
+    folder = store.root / "router" / live.router.version
+    return load_examples(folder) if (folder / ROUTER_EXAMPLES_FILE).exists() else None

@@ -173,6 +173,15 @@ def answered(prompt: Sequence[int], answer: Sequence[int]) -> Example:
     return Example.with_answer((*prompt, *answer), len(prompt))
 
 
+def end_ids(tokenizer: Any) -> tuple[int, ...]:
+    """Token ids that end an answer: the template's end of turn, if it has one, and the tokenizer's EOS."""
+    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]
+    text = str(tokenizer.apply_chat_template(turns, tokenize=False)).rstrip()
+    last = tokenizer.encode(text, add_special_tokens=False)[-1]
+    own = () if text.endswith("!") else (last,)
+    return tuple(sorted({*own, int(tokenizer.eos_token_id)}))
+
+
 def prompt_ids(question: str, tokenizer: Any) -> tuple[int, ...]:
     """A question as token ids, up to where the answer begins."""
     turns = [{"role": "user", "content": question}]
