@@ -48,8 +48,8 @@ def test_a_row_that_is_too_long_is_known_before_training(
 ) -> None:
     rows = [{"question": "why " * (400 if n == 3 else 1) + str(n), "answer": "a"} for n in range(6)]
     path = write_rows("legal/train.jsonl", rows)
-    with pytest.raises(DataError, match=rf"{path}:4: the question alone has \d+ tokens"):
-        train(domains=("code", "legal"))
+    with pytest.raises(DataError, match=rf"{path}:4: \d+ tokens, --max-length is"):
+        train(overlong="error", domains=("code", "legal"))
     assert not (tmp_path / "run" / "code").exists()
 
 

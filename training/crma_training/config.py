@@ -14,6 +14,8 @@ from typing import Any, Literal
 from crma_adapters.crma.config import MODES, Mode
 from crma_adapters.errors import ConfigError
 from crma_adapters.models.base_model import DEFAULT_BASE_MODEL
+from crma_training.data.formats import parse_columns
+from crma_training.data.rows import LEARN, OVERLONG, Learn, Overlong
 
 KINDS = ("lora", "mixer", "both")
 BACKBONES = ("consolidated", "shared", "none")
@@ -32,7 +34,19 @@ class TrainConfig:
     epochs: int = _option(2, "passes over each domain's training rows")
     steps: int = _option(0, "optimizer steps per domain, instead of --epochs (0: by epochs)")
     batch_size: int = _option(8, "rows per optimizer step")
-    max_length: int = _option(256, "tokens per row; a longer answer is cut, a longer question is refused")
+    max_length: int = _option(256, "tokens per row; --overlong says what becomes of longer ones")
+    overlong: Overlong = _option(  # noqa: RUF009
+        "truncate", "rows that are too long: lose their tail, are dropped, or end the run", OVERLONG
+    )
+    learn: Learn = _option(  # noqa: RUF009
+        "all", "assistant turns of a conversation that are learnt", LEARN
+    )
+    columns: str = _option("", "names of your columns, as in question=Frage,answer=Antwort")
+    checks: str = _option(
+        "error",
+        "checks of the data first: not made, said, or said with leaks refused",
+        ("off", "warn", "error"),
+    )
     adapter: Literal["lora", "mixer", "both"] = _option(
         "mixer", "what is trained for a domain: a LoRA, a mixer (a CRMA of its own) or both", KINDS
     )
@@ -101,6 +115,7 @@ class TrainConfig:
             self._require(name, getattr(self, name) >= 0, "0 or more")
         self._require("warmup", 0 <= self.warmup < 1, "in [0, 1)")
         self._require("crma_dropout", 0 <= self.crma_dropout < 1, "in [0, 1)")
+        parse_columns(self.columns)
         self._require("validation_share", 0 <= self.validation_share < 1, "in [0, 1)")
         self._require("zclip_threshold", self.zclip_threshold > 0, "above 0")
         self._require("target_modules", len(self.target_modules) > 0, "at least one layer name")

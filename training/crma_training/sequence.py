@@ -23,8 +23,9 @@ from crma_adapters.store.release import Release
 from crma_adapters.store.store import Store
 from crma_training.config import TrainConfig, digest
 from crma_training.consolidate import STAGE, Consolidation, answer_all, consolidate
-from crma_training.data.checks.run import refuse_leaks
+from crma_training.data.checks.run import check_before_training
 from crma_training.data.dataset import Dataset, DomainData, load_dataset
+from crma_training.data.formats import parse_columns
 from crma_training.data.tokens import end_ids
 from crma_training.domain import Beginning, read_backbone, train_domain
 from crma_training.learn import ADAPTER, BACKBONE
@@ -62,8 +63,7 @@ def train_sequence(job: Job, say: Say = print) -> Release:
     Raises:
         CrmaError: of the kind that tells what is wrong; finished domains stay finished.
     """
-    data = load_dataset(job.data, job.domains, validation_share=job.config.validation_share)
-    refuse_leaks(job.data, [domain.name for domain in data.domains], say)
+    data = _data(job, say)
     base, store = resolve_base_model(job.config.model), Store(job.adapters)
     identity = _identity(job.config, base, data)
     with RunFolder(job.run or Path("runs") / digest(identity)[:12], identity) as run:
@@ -73,6 +73,8 @@ def train_sequence(job: Job, say: Say = print) -> Release:
         carried = start.carried if needed else ()
         questions = StoreQuestions.of(store, carried, job.data, data.out_of_domain)
         bench = load_workbench(base, job.config)
+        for note in bench.chat.notes:
+            say(f"{base.name}: {note}")
         tasks = [bench.task(domain) for domain in data.domains]
         router = _router(run, [*data.domains, *questions.domains], questions.out_of_domain, job.config)
         trained = _train_domains(run, bench, store, start, tasks, say)
@@ -89,6 +91,25 @@ def train_sequence(job: Job, say: Say = print) -> Release:
         if live is not None and live.number == release.number:
             say(f"nothing new: release {live.number} has this content already")
         return release
+
+
+def _data(job: Job, say: Say) -> Dataset:
+    """The rows to train on, looked over as `--checks` says; what they were read as is said."""
+    config, columns = job.config, parse_columns(job.config.columns)
+    data = load_dataset(
+        job.data,
+        job.domains,
+        validation_share=config.validation_share,
+        columns=columns,
+        refuse_leaks=config.checks == "error",
+    )
+    if config.checks != "off":
+        names = [domain.name for domain in data.domains]
+        check_before_training(job.data, names, say, refuse=config.checks == "error", columns=columns)
+    for domain in data.domains:
+        forms = ", ".join(sorted({row.form for row in domain.train}))
+        say(f"data: {domain.name}: {len(domain.train)} training rows read as {forms}")
+    return data
 
 
 def _identity(config: TrainConfig, base: BaseModel, data: Dataset) -> dict[str, Any]:
@@ -152,7 +173,8 @@ def _train_domains(
     for task in tasks:
         if run.finished(task.name) is None:
             cut = f", {task.cut} answers cut at {config.max_length} tokens" if task.cut else ""
-            say(f"{task.name}: {len(task.train)} rows{cut}")
+            dropped = f", {task.dropped} rows dropped as too long" if task.dropped else ""
+            say(f"{task.name}: {len(task.train)} rows{cut}{dropped}")
             with tempfile.TemporaryDirectory() as scratch:
                 beginning = _beginning(bench, task, done, shared, Path(scratch))
                 with run.stage(task.name) as working, EventWriter(run.path / EVENTS / task.name) as events:

@@ -102,7 +102,7 @@ class Exam:
 def exam(bench: Workbench, protocol: Protocol, task: Task) -> Exam:
     """The exam of one domain. Raises `DataError` as `encode`."""
     rows = protocol.short_answers(task.domain)
-    short = tuple(encode(row, bench.tokenizer, bench.config.max_length) for row in rows)
+    short = tuple(encode(row, bench.tokenizer, bench.config.max_length, chat=bench.chat) for row in rows)
     return Exam(task.holdout, short)
 
 

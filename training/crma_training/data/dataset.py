@@ -66,10 +66,11 @@ def load_dataset(
     *,
     validation_share: float = 0.0,
     columns: Mapping[str, str] | None = None,
+    refuse_leaks: bool = True,
 ) -> Dataset:
     """Reads the named domains, or all in the manifest's order (alphabetical without a manifest).
 
-    `validation_share` and `columns` are as in `load_domain`.
+    `validation_share`, `columns` and `refuse_leaks` are as in `load_domain`.
 
     Raises:
         DataError: no such folder, no domains, unknown domain, bad row, or a question in train and holdout.
@@ -82,7 +83,9 @@ def load_dataset(
         raise DataError(f"{directory}: unknown domain {', '.join(unknown)}; it has {', '.join(existing)}")
     if len(set(chosen)) != len(chosen):
         raise DataError(f"--domains names one twice: {','.join(chosen)}; name each once")
-    domains = tuple(load_domain(directory, name, validation_share, columns) for name in chosen)
+    domains = tuple(
+        load_domain(directory, name, validation_share, columns, refuse_leaks=refuse_leaks) for name in chosen
+    )
     elsewhere = _router_questions(directory / OUT_OF_DOMAIN)
     return Dataset(domains, elsewhere, _digest(domains, elsewhere))
 
@@ -104,12 +107,18 @@ def domain_names(directory: Path) -> tuple[str, ...]:
 
 
 def load_domain(
-    directory: Path, name: str, validation_share: float = 0.0, columns: Mapping[str, str] | None = None
+    directory: Path,
+    name: str,
+    validation_share: float = 0.0,
+    columns: Mapping[str, str] | None = None,
+    *,
+    refuse_leaks: bool = True,
 ) -> DomainData:
     """Reads one domain in either form. Raises as `load_dataset`.
 
     Without a `validation.jsonl`, `validation_share` of the training questions become the validation rows
-    (0: none). `columns` gives the names that the files' fields have instead of ours.
+    (0: none). `columns` gives the names that the files' fields have instead of ours. With `refuse_leaks` a
+    question of one part that also stands in another is refused.
     """
     check_domain_name(name)
     source = domain_source(directory, name)
@@ -122,7 +131,8 @@ def load_domain(
     validation = parts.get("validation", ())
     if not validation and validation_share > 0:
         train, validation = split_rows(train, validation_share, f"{directory}: the training rows of {name}")
-    _refuse_leaks(train, validation, holdout)
+    if refuse_leaks:
+        _refuse_leaks(train, validation, holdout)
     return DomainData(name, train, holdout, _router_questions(folder), validation)
 
 

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 Learn = Literal["all", "last"]
 LEARN: tuple[Learn, ...] = ("all", "last")
+Overlong = Literal["truncate", "drop", "error"]
+OVERLONG: tuple[Overlong, ...] = ("truncate", "drop", "error")
 
 SYSTEM, USER, ASSISTANT, TOOL = "system", "user", "assistant", "tool"
 TEXT = "text"  # the role of the one message of a row that is plain text, rendered by no template

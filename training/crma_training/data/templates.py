@@ -60,9 +60,8 @@ def load_chat_format(path: Path) -> ChatFormat:
     tokenizer = AutoTokenizer.from_pretrained(path)
     notes = []
     if give_template(tokenizer):
-        notes.append(
-            "no chat template: 'User: ... Assistant: ...' is used, answers end with the model's EOS token"
-        )
+        end = tokenizer.eos_token
+        notes.append(f"no chat template: 'User: ... Assistant: ...' is used, answers end with {end}")
     stops = stop_ids(path, tokenizer)
     unknown = untrained(path, tokenizer, stops) - {tokenizer.eos_token_id}
     if unknown:

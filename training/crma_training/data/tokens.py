@@ -3,17 +3,14 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from crma_adapters.errors import DataError
-from crma_training.data.rows import Learn, Row
+from crma_training.data.rows import Learn, Overlong, Row
 from crma_training.data.templates import ChatFormat, Rendered, render
-
-Overlong = Literal["truncate", "drop", "error"]
-OVERLONG: tuple[Overlong, ...] = ("truncate", "drop", "error")
 
 POOL_BATCHES = 32  # rows are shuffled, then sorted by length inside pools of this many batches
 
@@ -167,6 +164,7 @@ def _tokenize(
             rest = ids(text[cut:])
             places.append(len(done))
     return done + rest, places
+
 
 def answered(prompt: Sequence[int], answer: Sequence[int]) -> Example:
     """A row of token ids: a prompt and the answer to learn."""

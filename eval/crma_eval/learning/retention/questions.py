@@ -41,8 +41,8 @@ def load_asked(bench: Workbench, data: Path, served: Sequence[str], limit: int) 
 
 def _asked(bench: Workbench, name: str, holdout: Sequence[Row], short: Sequence[Row]) -> Asked:
     exam = Exam(
-        tuple(encode(row, bench.tokenizer, bench.config.max_length) for row in holdout),
-        tuple(encode(row, bench.tokenizer, bench.config.max_length) for row in short),
+        tuple(encode(row, bench.tokenizer, bench.config.max_length, chat=bench.chat) for row in holdout),
+        tuple(encode(row, bench.tokenizer, bench.config.max_length, chat=bench.chat) for row in short),
     )
     return Asked(name, tuple(map(routed_text, holdout)), tuple(map(routed_text, short)), exam)
 
