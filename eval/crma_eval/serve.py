@@ -1,4 +1,7 @@
-"""A server process of an evaluation's own, `crma-serve` as a rule: started, waited for, always stopped."""
+"""A server process of an evaluation's own, `crma-serve` as a rule: started, waited for, always stopped.
+
+Owns: the process and its log. Knows nothing of what is asked.
+"""
 
 import os
 import signal

@@ -1,10 +1,13 @@
-"""The release's router, fitted on the training questions."""
+"""The release's router, fitted on the training questions.
+
+Owns: which questions stand for which domain. Knows nothing of how routing works.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from crma_router.classifier.kept_examples import save_examples
-from crma_router.encoders.base import DEFAULT_EMBEDDER, open_embedder
+from crma_router.encoders.onnx import Int8Embedder
 from crma_router.router import RouterData, fit_router
 from crma_training.data.dataset import DomainData
 from crma_training.small_talk import SMALL_TALK
@@ -17,7 +20,6 @@ def fit_release_router(
     folder: Path,
     *,
     keep_examples: bool = True,
-    embedder: str = DEFAULT_EMBEDDER,
 ) -> None:
     """Fits on all domains of the release, saves into `folder`, and the questions too if `keep_examples`.
 
@@ -27,6 +29,6 @@ def fit_release_router(
         examples={domain.name: domain.questions for domain in domains},
         out_of_domain=[*out_of_domain, *SMALL_TALK],
     )
-    fit_router(questions, open_embedder(embedder), seed=seed).save(folder)
+    fit_router(questions, Int8Embedder(), seed=seed).save(folder)
     if keep_examples:
         save_examples(questions, folder)

@@ -1,4 +1,7 @@
-"""`crma-eval forgetting`: what each method of learning domains one after another forgets."""
+"""`crma-eval forgetting`: what each method of learning domains one after another forgets.
+
+Owns: the command line and the order of runs. Knows nothing of how a figure is made.
+"""
 
 import argparse
 import sys

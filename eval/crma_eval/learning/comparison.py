@@ -1,4 +1,7 @@
-"""Every method against MODULAR: the bootstrap's intervals, and whether the seeds' ranges meet."""
+"""Every method against MODULAR: the bootstrap's intervals, and whether the seeds' ranges meet.
+
+Owns: which comparisons are made. Knows nothing of how they are printed or worded.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

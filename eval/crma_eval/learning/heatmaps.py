@@ -1,5 +1,6 @@
-"""What each stage leaves of each domain: a (T, T) map per method, all maps of a picture on one colour
-scale.
+"""What each stage leaves of each domain: a (T, T) map per method, all maps of a picture on one colour scale.
+
+Owns: the maps' look. Knows nothing of forgetting or files (`picture`).
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,8 @@
-"""The report's plots: drift by method, loss over stages, what each stage leaves of each domain."""
+"""The report's plots: drift by method, loss over stages, what each stage leaves of each domain.
+
+Owns: which plots there are and how they look: the Okabe-Ito palette, which colour-blind readers can tell
+apart, and for each line a marker and a dash of its own. Knows nothing of files (`picture`).
+"""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""One figure over several seeds: its mean, its standard deviation, its range."""
+"""One figure over several seeds: its mean, its standard deviation, its range.
+
+Owns: what is said of a handful of seeds, and when two ranges are disjoint. Knows nothing of the figure.
+"""
 
 import math
 from collections.abc import Iterable

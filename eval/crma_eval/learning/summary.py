@@ -1,4 +1,7 @@
-"""The forgetting report: tables, verdict, plots and every figure behind them, from the runs."""
+"""The forgetting report: tables, verdict, plots and every figure behind them, from the runs.
+
+Owns: the report's order and its JSON. Knows nothing of training or measuring.
+"""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,7 @@
-"""The report's tables: figures as text, one function per table."""
+"""The report's tables: figures as text, one function per table.
+
+Owns: columns, units and rounding. Knows nothing of how the figures come about or what they mean.
+"""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,5 +1,6 @@
-"""What the figures show and do not show, in sentences made from them: the same words whichever way
-they fall.
+"""What the figures show and do not show, in sentences made from them: the same words whichever way they fall.
+
+Owns: the wording. Knows nothing of how the figures come about.
 """
 
 from collections.abc import Mapping

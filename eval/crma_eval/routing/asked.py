@@ -1,4 +1,7 @@
-"""Conversations and misleading mentions, composed from questions that are held out."""
+"""Conversations and misleading mentions, composed from questions that are held out.
+
+Owns: the templates. Knows nothing of where questions come from.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

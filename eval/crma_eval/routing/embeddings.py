@@ -1,4 +1,8 @@
-"""Embeddings kept on disk, so that a comparison of designs embeds every text once."""
+"""Embeddings kept on disk, so that a comparison of designs embeds every text once.
+
+Owns: the file they are kept in, and that they are those of the embedder as it is now. Knows nothing of what
+is embedded.
+"""
 
 import hashlib
 import sqlite3
@@ -10,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from crma_adapters.models.cache import cache_dir
-from crma_router.encoders.base import Embedder, Embeddings, open_embedder
+from crma_router.encoders.names import open_embedder
+from crma_router.encoders.sentence_transformers import Embedder, Embeddings, encode_words
 
 PROBE = "Which of these texts was embedded before?"
 _AT_ONCE = 512  # texts embedded between two writes: what a stop loses
@@ -42,10 +47,9 @@ class KeptEmbedder:
             self._put(missing[start : start + _AT_ONCE])
         return np.stack([known[_key(text)] for text in texts])
 
-    @property
-    def languages(self) -> frozenset[str]:
-        """Those of the embedder itself."""
-        return self._embedder.languages
+    def encode_words(self, texts: list[str]) -> Embeddings:
+        """(N, W) float32, made each time: that takes no encoder."""
+        return encode_words(self._embedder, texts)
 
     @cached_property
     def _embedder(self) -> Embedder:

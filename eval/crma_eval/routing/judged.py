@@ -1,4 +1,7 @@
-"""What a router says of every set, and the figures that follow."""
+"""What a router says of every set, and the figures that follow.
+
+Owns: putting readings and formulas together. Knows nothing of how they are shown.
+"""
 
 from collections import Counter
 from collections.abc import Sequence

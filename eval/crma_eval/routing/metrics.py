@@ -1,4 +1,7 @@
-"""The figures of a classifier that may decline: accuracy, calibration, what it takes for its own."""
+"""The figures of a classifier that may decline: accuracy, calibration, what it takes for its own.
+
+Owns: the formulas, on plain arrays. Knows nothing of routers or texts.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

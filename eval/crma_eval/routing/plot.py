@@ -1,4 +1,7 @@
-"""The plots of the routing report: risk and coverage, reliability, what is taken for inside, confusion."""
+"""The plots of the routing report: risk and coverage, reliability, what is taken for inside, confusion.
+
+Owns: the drawing.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,8 @@
-"""Typing mistakes for evaluation: those of a hand on a keyboard and of hurry."""
+"""Typing mistakes for evaluation: those of a hand on a keyboard and of hurry.
+
+Owns: the model of mistakes, which is not the one that training questions are varied with
+(`classifier.augment`): there letters change at random, here by their place on the keys. Knows of no sets.
+"""
 
 import random
 

@@ -1,4 +1,7 @@
-"""The report of `crma-eval routing`."""
+"""The report of `crma-eval routing`.
+
+Owns: goals, tables and words. Knows nothing of how the figures were made.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -1,56 +1,36 @@
-"""From embeddings to what is known of a text: which domain, and whether any."""
+"""From embeddings to evidence: which domain, and whether any.
 
-from dataclasses import dataclass, field
+Owns: the two fitted parts of a reading and the order in which they are used. Knows nothing of how they were
+fitted, of texts or of policy.
+"""
 
-import numpy as np
+from dataclasses import dataclass
 
-from crma_router.classifier.head import FloatArray, LinearHead, References, TrainingRows, softmax
-from crma_router.classifier.ood import OODDetector
-from crma_router.encoders.base import Embeddings
-from crma_router.policy import ClassifierOutput
+from crma_router.classifier.head import FloatArray, LinearHead
+from crma_router.classifier.ood import Outside
+from crma_router.encoders.sentence_transformers import Embeddings
+from crma_router.policy import Evidence
 
 
-@dataclass(frozen=True, eq=False)
-class DomainClassifier:
-    """A fitted classifier; `domains` is in the order of its classes, `rows` are what it was fitted on.
-
-    temperature > 0 divides the logits of the domains: Guo et al. 2017, arXiv 1706.04599.
-    """
+@dataclass(frozen=True)
+class Judge:
+    """What turns embeddings into evidence; `domains` is in the order of the classifier's classes."""
 
     domains: tuple[str, ...]
     head: LinearHead
-    rows: TrainingRows
-    neighbour_weight: float
-    temperature: float
-    ood: OODDetector
-    _references: References = field(init=False, repr=False)
+    outside: Outside
 
-    def __post_init__(self) -> None:
-        vectors, labels = self.rows.references(self.classes)
-        object.__setattr__(self, "_references", References.of(vectors, labels, self.classes))
-
-    @property
-    def classes(self) -> int:
-        return len(self.domains) + self.head.has_none
-
-    def logits(self, embeddings: Embeddings) -> tuple[FloatArray, FloatArray]:
-        """(N, D) -> the logits (N, C), before the temperature, and the closeness (N, C) that is in them."""
-        closeness = self._references.closeness(embeddings)
-        return self.head.logits(embeddings) + np.float32(self.neighbour_weight) * closeness, closeness
-
-    def outputs(self, embeddings: Embeddings) -> list[ClassifierOutput]:
+    def evidence(self, embeddings: Embeddings) -> list[Evidence]:
         """What is known of each of the (N, D) embeddings."""
-        if not len(embeddings):
-            return []
-        logits, closeness = self.logits(embeddings)
-        return self.weigh(logits, self.ood.distance(logits, closeness))
+        logits = self.head.logits(embeddings)
+        return self.weigh(logits, self.outside.distance(embeddings, logits))
 
-    def weigh(self, logits: FloatArray, distances: FloatArray) -> list[ClassifierOutput]:
+    def weigh(self, logits: FloatArray, distances: FloatArray) -> list[Evidence]:
         """The same from logits (N, C) and out-of-domain distances (N,)."""
-        scores = softmax(logits[:, : len(self.domains)] / np.float32(self.temperature))
+        scores = self.head.probabilities(logits)
         return [
-            ClassifierOutput(
-                dict(zip(self.domains, map(float, row), strict=True)), float(distance), self.ood.threshold
+            Evidence(
+                dict(zip(self.domains, map(float, row), strict=True)), float(distance), self.outside.threshold
             )
             for row, distance in zip(scores, distances, strict=True)
         ]

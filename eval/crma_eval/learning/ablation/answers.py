@@ -1,4 +1,8 @@
-"""Answers on disk, so that a killed run goes on where it was: one JSON line each, appended as it comes."""
+"""Answers on disk, so that a killed run goes on where it was: one JSON line each, appended as it comes.
+
+Owns: the file. A line belongs to the setup it was answered under (release, server flags, length of answers);
+lines of another setup, or damaged ones, count as not there.
+"""
 
 import dataclasses
 import hashlib

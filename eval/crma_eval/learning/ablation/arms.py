@@ -1,4 +1,7 @@
-"""The arms of the ablation: what answers a question, by the model name a request asks for."""
+"""The arms of the ablation: what answers a question, by the model name a request asks for.
+
+Owns: the list, and which arms a server can answer. Knows nothing of HTTP.
+"""
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""Every question to every arm, interleaved on one server, a few at once."""
+"""Every question to every arm, interleaved on one server, a few at once.
+
+Owns: the order of asking and that each answer came from the model it was asked of. Knows nothing of scores.
+"""
 
 import hashlib
 import json

@@ -1,4 +1,7 @@
-"""The ablation's figures as plain JSON values: every count, every test, every answer."""
+"""The ablation's figures as plain JSON values: every count, every test, every answer.
+
+Owns: the form of the JSON. Knows nothing of tables and words.
+"""
 
 from typing import Any
 

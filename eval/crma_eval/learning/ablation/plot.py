@@ -1,4 +1,7 @@
-"""The plot: share of right answers per arm, by domain and over all, with Wilson's intervals."""
+"""The plot: share of right answers per arm, by domain and over all, with Wilson's intervals.
+
+Owns: the drawing.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""The questions: short-answer rows of the domains, spread evenly, none of them trained on."""
+"""The questions: short-answer rows of the domains, spread evenly, none of them trained on.
+
+Owns: which rows are drawn. Knows nothing of arms and answers.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,8 +9,7 @@ from pathlib import Path
 
 from crma_adapters.errors import ConfigError, DataError
 from crma_training.data.dataset import load_domain
-from crma_training.data.rows import Row
-from crma_training.data.sources import read_rows
+from crma_training.data.rows import Row, read_rows
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""The ablation's report: counts, comparisons, what the arms are, the answers that differ."""
+"""The ablation's report: counts, comparisons, what the arms are, the answers that differ.
+
+Owns: the form. Knows nothing of how answers were had.
+"""
 
 import dataclasses
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""The answers with their marks: counts per arm and domain, and arms compared question by question."""
+"""The answers with their marks: counts per arm and domain, and arms compared question by question.
+
+Owns: the way from answers to counts. Knows nothing of servers and reports.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

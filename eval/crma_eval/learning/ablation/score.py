@@ -1,5 +1,7 @@
-"""Is an answer right? Normalised exact match, after SQuAD (Rajpurkar et al. 2016), kind to codes and
-numbers.
+"""Is an answer right? Normalised exact match, after SQuAD (Rajpurkar et al. 2016), kind to codes and numbers.
+
+Owns: the comparison. Unlike SQuAD's, it strips punctuation at the ends only and an article at the start only,
+so that `S.D. Ind.`, `dict.get`, `C#`, `-5`, `5%` and `vitamin A` stay what they are.
 """
 
 import re

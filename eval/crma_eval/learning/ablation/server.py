@@ -1,4 +1,7 @@
-"""A running crma-serve as the ablation sees it: which models it has, and what they answer."""
+"""A running crma-serve as the ablation sees it: which models it has, and what they answer.
+
+Owns: the two requests and what is believed of their replies. Knows nothing of arms.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

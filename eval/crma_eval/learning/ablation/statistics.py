@@ -1,4 +1,7 @@
-"""How sure the counts are: Wilson's interval of a share, McNemar's exact test between two arms."""
+"""How sure the counts are: Wilson's interval of a share, McNemar's exact test between two arms.
+
+Owns: the statistics of right and wrong. Knows nothing of questions and models.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

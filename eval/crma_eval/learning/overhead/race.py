@@ -1,4 +1,7 @@
-"""Both arms side by side, one at work at a time: A B, B A, A B, ..."""
+"""Both arms side by side, one at work at a time: A B, B A, A B, ...
+
+Owns: the two processes and whose turn it is. Knows nothing of training.
+"""
 
 import contextlib
 import multiprocessing

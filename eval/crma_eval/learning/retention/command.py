@@ -1,4 +1,7 @@
-"""`crma-eval routed`: what a release keeps when its own router chooses who answers."""
+"""`crma-eval routed`: what a release keeps when its own router chooses who answers.
+
+Owns: the command line and the order of things. Knows nothing of how a figure is made.
+"""
 
 import argparse
 import sys

@@ -1,4 +1,7 @@
-"""What routing costs: regret, its uncertainty, and drift with and without the router."""
+"""What routing costs: regret, its uncertainty, and drift with and without the router.
+
+Owns: the figures. Knows nothing of how scores were made or are shown.
+"""
 
 import math
 from collections import Counter

@@ -1,4 +1,7 @@
-"""The report of retention through the router."""
+"""The report of retention through the router.
+
+Owns: tables and words. Knows nothing of how the figures were made.
+"""
 
 import dataclasses
 import math

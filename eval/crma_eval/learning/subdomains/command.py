@@ -1,4 +1,7 @@
-"""`crma-eval subdomains`: what is kept when the sub-domains of one field are learnt one after another."""
+"""`crma-eval subdomains`: what is kept when the sub-domains of one field are learnt one after another.
+
+Owns: the command line and the order of things. Knows nothing of how a figure is made.
+"""
 
 import argparse
 import sys

@@ -1,5 +1,7 @@
-"""A field cut into sub-domains, and the facts of each: what is trained, in which words, and how it is
-probed.
+"""A field cut into sub-domains, and the facts of each: what is trained, in which words, and how it is probed.
+
+Owns: which fact belongs where and which facts are taken, all decided before any training. Knows nothing of
+models.
 """
 
 import hashlib
@@ -10,8 +12,7 @@ from pathlib import Path
 
 from crma_adapters.errors import DataError
 from crma_training.data.dataset import load_domain
-from crma_training.data.rows import Row
-from crma_training.data.sources import read_rows
+from crma_training.data.rows import Row, read_rows
 
 SHORT_ANSWERS = "short_answer.jsonl"
 PARTS = 4

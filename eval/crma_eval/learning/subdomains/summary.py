@@ -1,4 +1,7 @@
-"""The report of retention over sub-domains."""
+"""The report of retention over sub-domains.
+
+Owns: tables and words. Knows nothing of how probes were trained or scored.
+"""
 
 import dataclasses
 from collections.abc import Sequence

@@ -1,5 +1,6 @@
-"""`crma-eval conversations`: does the router keep to a conversation's domain, and follow a change of
-topic?
+"""`crma-eval conversations`: does the router keep to a conversation's domain, and follow a change of topic?
+
+Owns: the command line and the order of things. Knows nothing of how a figure is made.
 """
 
 import argparse

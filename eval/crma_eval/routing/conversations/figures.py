@@ -1,4 +1,7 @@
-"""What the replays come to."""
+"""What the replays come to.
+
+Owns: what a flip, a false switch and the turns to a switch are. Knows nothing of routers or reports.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""The scripted conversations."""
+"""The scripted conversations.
+
+Owns: `scripts.jsonl`, written for this project: what is said, and where it belongs. Knows nothing of routers.
+"""
 
 import json
 from dataclasses import dataclass

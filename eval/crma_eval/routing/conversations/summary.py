@@ -1,4 +1,7 @@
-"""The report on scripted conversations."""
+"""The report on scripted conversations.
+
+Owns: the report. Knows nothing of how a figure is made.
+"""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

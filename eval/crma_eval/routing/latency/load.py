@@ -1,4 +1,8 @@
-"""Keeping a running server's engine busy, and asking its router while it is."""
+"""Keeping a running server's engine busy, and asking its router while it is.
+
+Owns: the load (streams that decode without pause) and the routed requests. Knows nothing of processes or of
+how a report reads.
+"""
 
 import threading
 import time

@@ -1,4 +1,7 @@
-"""The report of `crma-eval router-latency`: tables, ratios, and the goal."""
+"""The report of `crma-eval router-latency`: tables, ratios, and the goal.
+
+Owns: what is said and what counts as reached. Knows nothing of how a figure came about.
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -100,7 +103,7 @@ def _sets_section(sets: Sequence[AskedSet]) -> Section:
     )
     return Section(
         "Questions as people ask them",
-        ("set", "asked before", *_waits("waited"), "decisions"),
+        ("set", "decided by words alone", *_waits("waited"), "decisions"),
         rows,
         ("Of the dataset's evaluation part, none asked before, one caller.",),
     )

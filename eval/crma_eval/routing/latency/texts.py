@@ -1,4 +1,7 @@
-"""Texts of a given length that nobody asked before."""
+"""Texts of a given length that nobody asked before.
+
+Owns: the words and how they are drawn. Knows nothing of routers or clocks.
+"""
 
 import random
 

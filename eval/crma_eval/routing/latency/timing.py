@@ -1,4 +1,7 @@
-"""What a caller of the router queue waits, and what a decision costs the processor."""
+"""What a caller of the router queue waits, and what a decision costs the processor.
+
+Owns: the clock around a decision, the order of the callers. Knows nothing of servers or reports.
+"""
 
 import asyncio
 import time

@@ -1,4 +1,7 @@
-"""The same figures with the engine at rest and at full load."""
+"""The same figures with the engine at rest and at full load.
+
+Owns: the order of the two, and what is compared. Knows nothing of how a report reads.
+"""
 
 import os
 import time

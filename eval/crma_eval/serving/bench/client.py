@@ -1,4 +1,8 @@
-"""vLLM's own benchmark client, started once and given one run after another."""
+"""vLLM's own benchmark client, started once and given one run after another.
+
+Owns: its process, the flags of a run, and reading its result. `vllm bench serve` imports for ten seconds and
+more on a small machine; here its `main` is called in a process that stays. Knows nothing of servers.
+"""
 
 import contextlib
 import json

@@ -1,4 +1,7 @@
-"""The report of the cost curves: a table, a sentence and a plot each."""
+"""The report of the cost curves: a table, a sentence and a plot each.
+
+Owns: how they are told. Knows nothing of measuring.
+"""
 
 import dataclasses
 from collections.abc import Sequence

@@ -1,4 +1,7 @@
-"""What turns add up to: a system under one load, and what a cold adapter costs."""
+"""What turns add up to: a system under one load, and what a cold adapter costs.
+
+Owns: adding up over repeats. Knows nothing of ratios and reports.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

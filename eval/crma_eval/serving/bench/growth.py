@@ -1,4 +1,7 @@
-"""A curve's costs, relative to its first point, and where it bends."""
+"""A curve's costs, relative to its first point, and where it bends.
+
+Owns: that arithmetic. Knows nothing of servers and reports.
+"""
 
 import itertools
 import math

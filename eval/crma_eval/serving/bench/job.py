@@ -1,4 +1,7 @@
-"""The side-by-side comparison as a job: whose turn it is, with which questions and names."""
+"""The side-by-side comparison as a job: whose turn it is, with which questions and names.
+
+Owns: giving every system of a repeat the same questions. Knows nothing of processes.
+"""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

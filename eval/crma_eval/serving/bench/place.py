@@ -1,4 +1,7 @@
-"""Where a run keeps what it measures: a folder that follows from everything the figures depend on."""
+"""Where a run keeps what it measures: a folder that follows from everything the figures depend on.
+
+Owns: that name. Knows nothing of what is measured.
+"""
 
 import hashlib
 import importlib.util

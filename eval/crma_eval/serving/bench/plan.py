@@ -1,4 +1,7 @@
-"""The sizes of a benchmark, what they come to, and whether they can be used."""
+"""The sizes of a benchmark, what they come to, and whether they can be used.
+
+Owns: every default, once. Knows nothing of systems.
+"""
 
 from dataclasses import dataclass
 

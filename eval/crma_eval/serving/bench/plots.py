@@ -1,4 +1,7 @@
-"""The benchmark's plots: throughput and latency by system and load, and the goals' ratios."""
+"""The benchmark's plots: throughput and latency by system and load, and the goals' ratios.
+
+Owns: how they look, in the Okabe-Ito palette. Knows nothing of files (`picture`).
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,8 @@
-"""Systems against each other: ratios of turns of the same repeat, their spread, and the goals."""
+"""Systems against each other: ratios of turns of the same repeat, their spread, and the goals.
+
+Owns: which systems are compared, and what each comparison is to reach. Knows nothing of how a
+turn is measured.
+"""
 
 import math
 import statistics

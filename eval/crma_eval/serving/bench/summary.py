@@ -1,4 +1,7 @@
-"""The benchmark's report: goals, figures by system and load, ratios, what a cold adapter costs."""
+"""The benchmark's report: goals, figures by system and load, ratios, what a cold adapter costs.
+
+Owns: tables and sentences. Knows nothing of processes.
+"""
 
 import dataclasses
 import math

@@ -1,4 +1,7 @@
-"""What is asked, and under which names."""
+"""What is asked, and under which names.
+
+Owns: drawing questions and names, the same for every system. Knows nothing of servers.
+"""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,8 @@
-"""What one measurement is asked to do, and what it found."""
+"""What one measurement is asked to do, and what it found.
+
+Owns: the two messages between planning, measuring and judging, and the second one's JSON. Knows nothing of
+processes.
+"""
 
 import dataclasses
 import json

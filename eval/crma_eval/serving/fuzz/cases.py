@@ -1,4 +1,7 @@
-"""The requests that are sent: for each route in turn, mostly well-formed, some not at all."""
+"""The requests that are sent: for each route in turn, mostly well-formed, some not at all.
+
+Owns: generating them from a seed, so that a finding can be had again. Knows nothing of sending.
+"""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,7 @@
-"""`crma-eval fuzz`: hostile requests to every route of a server, and every route without its key."""
+"""`crma-eval fuzz`: hostile requests to every route of a server, and every route without its key.
+
+Owns: the command line and the order of things. Knows nothing of how a request is made.
+"""
 
 import argparse
 import secrets

@@ -1,4 +1,8 @@
-"""The routes of a server, as its own OpenAPI document lists them."""
+"""The routes of a server, as its own OpenAPI document lists them.
+
+Owns: reading that document: operations, their parameters, the schemas of their bodies with references
+resolved. Knows nothing of values.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

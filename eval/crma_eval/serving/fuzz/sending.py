@@ -1,4 +1,7 @@
-"""Sending requests and judging the replies."""
+"""Sending requests and judging the replies.
+
+Owns: what counts as an answer, what as a failure nobody handled. Knows nothing of how requests come about.
+"""
 
 import json
 import threading

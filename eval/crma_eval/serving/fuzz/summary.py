@@ -1,4 +1,7 @@
-"""The report of `crma-eval fuzz`."""
+"""The report of `crma-eval fuzz`.
+
+Owns: what is said and what counts as reached. Knows nothing of how a figure came about.
+"""
 
 import dataclasses
 from collections import Counter

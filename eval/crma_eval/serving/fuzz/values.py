@@ -1,4 +1,7 @@
-"""Values for JSON schemas: what fits, what nearly fits, and what nobody should send."""
+"""Values for JSON schemas: what fits, what nearly fits, and what nobody should send.
+
+Owns: hypothesis strategies by schema. Knows nothing of requests.
+"""
 
 import math
 from collections.abc import Mapping

@@ -1,0 +1,1 @@
+"""`crma-eval soak`: a server under mixed load for a long while."""

@@ -1,0 +1,1 @@
+"""Whether a running server changes releases without a request noticing."""

@@ -1,0 +1,48 @@
+"""The length budget and what counts as words."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crma_router.text.clip import BUDGET_CHARACTERS, clip, cut_tokens, has_words
+
+
+@given(st.text(st.characters(), max_size=3000))  # lone surrogates included
+def test_a_clipped_text_is_within_the_budget_and_valid(text: str) -> None:
+    clipped = clip(text)
+    assert len(clipped) <= BUDGET_CHARACTERS
+    clipped.encode("utf-8")
+
+
+def test_a_long_text_keeps_both_ends() -> None:
+    clipped = clip("What does this contract say? " + "lorem ipsum " * 100_000 + "Answer briefly.")
+    assert clipped.startswith("What does this contract say?")
+    assert clipped.endswith("Answer briefly.")
+
+
+def test_a_text_within_the_budget_stays_as_it_is() -> None:
+    text = "é" * BUDGET_CHARACTERS
+    assert clip(text) == text
+
+
+def test_a_lone_surrogate_becomes_a_question_mark() -> None:
+    assert clip("fever \ud800 and rash") == "fever ? and rash"
+
+
+@pytest.mark.parametrize("text", ["", "   \n", "?!...", "😀🎉", "\x00\x00", "\u200b"])
+def test_no_words(text: str) -> None:
+    assert not has_words(text)
+
+
+@pytest.mark.parametrize("text", ["a", "42", "熱", "ибупрофен?", "😀 ok"])
+def test_words_in_any_script(text: str) -> None:
+    assert has_words(text)
+
+
+@given(st.lists(st.integers(), max_size=60), st.integers(4, 50))
+def test_cut_tokens_keep_both_ends_in_order(ids: list[int], budget: int) -> None:
+    cut = cut_tokens(ids, budget)
+    assert len(cut) == min(len(ids), budget)
+    head = (len(cut) + 1) // 2
+    assert cut[:head] == ids[:head]
+    assert cut[head:] == ids[len(ids) - (len(cut) - head) :]
