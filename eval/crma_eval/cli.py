@@ -15,10 +15,8 @@ from crma_eval.routing.conversations import command as conversations
 from crma_eval.routing.latency import command as router_latency
 from crma_eval.serving import served
 from crma_eval.serving.bench import command as bench
-from crma_eval.serving.crashes import command as crashes
 from crma_eval.serving.fuzz import command as fuzz
-from crma_eval.serving.soak import command as soak
-from crma_eval.serving.swaps import command as swaps
+from crma_eval.serving.load import command as load
 from crma_eval.task import Task, add_task
 
 TASKS: dict[str, tuple[Task, str]] = {
@@ -27,6 +25,7 @@ TASKS: dict[str, tuple[Task, str]] = {
     "subdomains": (subdomains, "retention over the sub-domains of one field, by probe questions"),
     "overhead": (overhead, "training speed and memory of CRMA against a plain PEFT LoRA"),
     "served": (served, "routing of held-out questions through a running server"),
+    "load": (load, "a server under load: releases swapped, the server killed, or for a long while"),
     "bench": (bench, "speed beside bare vLLM"),
 }
 
@@ -35,11 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; exit status 1 means an evaluation ran and its goal was missed."""
     parser = argparse.ArgumentParser(prog="crma-eval", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (forgetting, routing, conversations, router_latency, crashes, fuzz, soak, swaps):
+    for module in (forgetting, routing, conversations, router_latency, fuzz):
         module.add_command(commands)
     for name, (task, summary) in TASKS.items():
         add_task(commands, task, name, summary)
-    return run_command(lambda: _run(parser.parse_args(argv)))
+    typed = load.renamed(list(sys.argv[1:] if argv is None else argv))
+    return run_command(lambda: _run(parser.parse_args(typed)))
 
 
 def _run(args: argparse.Namespace) -> int:

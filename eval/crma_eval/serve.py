@@ -1,7 +1,4 @@
-"""A server process of an evaluation's own, `crma-serve` as a rule: started, waited for, always stopped.
-
-Owns: the process and its log. Knows nothing of what is asked.
-"""
+"""A server process of an evaluation's own, `crma-serve` as a rule: started, waited for, always stopped."""
 
 import os
 import signal

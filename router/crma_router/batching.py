@@ -1,18 +1,8 @@
-"""Router decisions for concurrent requests, off the event loop.
+"""Router decisions for concurrent requests, off the event loop: `await service.route(router, conversation,
+key)`.
 
-Owns: who waits, what is decided together, and whose answer is whose. Knows nothing of HTTP, of catalogs or of
-how a decision is made.
-
-How to use it: one `RouterQueue` for the process, asked from the event loop:
-
-    queue = RouterQueue()                               # in Selector.__init__
-    decision = await queue.decide(live.router, text)    # in Selector.choose; `live` read once, before
-    decisions = await queue.decide_many(live.router, dialogue.texts())    # several turns at once
-    queue.close()                                       # when the application ends
-
-The router is named with every call, so `Live` may be replaced at any time: who asked the former router is
-answered by it. What `route_known` answers (texts seen before, or whose words alone decide) waits for nobody.
-The text itself must be taken out of the request before; what depends on a conversation's past comes after.
+Requests that come in while the router decides are decided together next. The router is named with every
+call, so it may be replaced at any time: who asked the former one is answered by it.
 """
 
 import asyncio

@@ -1,8 +1,5 @@
-"""What the router's decisions usually look like, and how far traffic has drifted from that.
-
-Owns: the shares of decisions by domain and by confidence, and their population stability index. Knows nothing
-of texts or of how a decision is made.
-"""
+"""What the router's decisions usually look like (`ReferenceStats`), and how far traffic has drifted from
+that."""
 
 import math
 from collections import Counter, deque
@@ -29,7 +26,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
-class Usual:
+class ReferenceStats:
     """Shares of decisions; each sum to 1.
 
     domains: by domain, `none` the fallback. confidence: by `CONFIDENCE_EDGES`.
@@ -49,12 +46,12 @@ class Drift:
     confidence: float
 
 
-def usual_of(decisions: Iterable[RoutingDecision]) -> Usual:
+def reference_stats(decisions: Iterable[RoutingDecision]) -> ReferenceStats:
     """The shares of these decisions, four digits; one at least."""
     given = list(decisions)
     names = [decision.domain or NO_DOMAIN for decision in given]
     bins = [_bin(decision.confidence) for decision in given]
-    return Usual(
+    return ReferenceStats(
         {name: round(names.count(name) / len(names), 4) for name in sorted(set(names))},
         [round(bins.count(at) / len(bins), 4) for at in range(len(CONFIDENCE_EDGES) + 1)],
     )
@@ -72,10 +69,10 @@ def stability_index(expected: Sequence[float], observed: Sequence[float]) -> flo
     return total
 
 
-class DriftWatch:
+class PSIMonitor:
     """The last `WINDOW` decisions against what was usual in training. Used from one thread."""
 
-    def __init__(self, usual: Usual, window: int = WINDOW) -> None:
+    def __init__(self, usual: ReferenceStats, window: int = WINDOW) -> None:
         self._usual = usual
         self._window = window
         self._seen: deque[tuple[str, int]] = deque()

@@ -1,17 +1,20 @@
-"""From scores to a decision, in words.
+"""From what the classifier says of a text to a decision, in words."""
 
-Owns: when a text is routed and when it falls back, and the sentence that says why. Knows of no embeddings.
-"""
-
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import ConfigDict, Field
 
 from crma_adapters.io.document import STRICT
+from crma_router.encoders.base import Embeddings
 
 Path = Literal["routed", "sticky", "fallback"]
-Cause = Literal["sure", "no words", "out of domain", "unsure", "follow-up", "close call", "near"]
+Cause = Literal[
+    "sure", "context", "no words", "form", "language", "out of domain", "unsure", "follow-up", "close "
+    "call", "near",
+    "system",
+]  # fmt: skip
+CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,9 @@ class RoutingDecision:
     scores: the same for every domain; they sum to 1. Whether any is right, the distance says.
     ood_distance, ood_threshold: in standard deviations beyond the usual text of the domains; over is outside.
     path: `sticky` where the conversation decided (`conversation.state`), never of a text by itself.
-    reason: a sentence for people. cause: the same for metrics, one of seven; the last three are of `sticky`.
+    reason: a sentence for people. cause: the same for metrics, one of `CAUSES`.
+    asked: what of the text was read as the question. carries: probability, 0 to 1, that it only carries a
+    conversation on. words: how many `asked` has. vector: (D,) of it, what conversations are compared by.
     """
 
     domain: str | None
@@ -33,6 +38,10 @@ class RoutingDecision:
     ood_distance: float
     ood_threshold: float
     cause: Cause = "sure"
+    asked: str = ""
+    carries: float = 0.0
+    words: int = 0
+    vector: Embeddings | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -52,42 +61,40 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What is known of one text, as in `RoutingDecision`. by_words: it follows from the words alone."""
+class ClassifierOutput:
+    """What is known of one text, as in `RoutingDecision`."""
 
     scores: dict[str, float]
     ood_distance: float
     ood_threshold: float
     has_words: bool = True
-    by_words: bool = False
 
 
-def decide(evidence: Evidence, policy: Policy) -> RoutingDecision:
+def decide(output: ClassifierOutput, policy: Policy) -> RoutingDecision:
     """Route to the leading domain, unless there are no words, the text is outside, or no domain is sure."""
-    cause, reason = _judge(evidence, policy)
-    leader, confidence = max(evidence.scores.items(), key=lambda item: item[1])
+    cause, reason = _weigh(output, policy)
+    leader, confidence = max(output.scores.items(), key=lambda item: item[1])
     return RoutingDecision(
         domain=leader if cause == "sure" else None,
         confidence=confidence,
         path="routed" if cause == "sure" else "fallback",
         reason=reason,
-        scores=evidence.scores,
-        ood_distance=evidence.ood_distance,
-        ood_threshold=evidence.ood_threshold,
+        scores=output.scores,
+        ood_distance=output.ood_distance,
+        ood_threshold=output.ood_threshold,
         cause=cause,
     )
 
 
-def _judge(evidence: Evidence, policy: Policy) -> tuple[Cause, str]:
-    (leader, best), *others = sorted(evidence.scores.items(), key=lambda item: -item[1])
+def _weigh(output: ClassifierOutput, policy: Policy) -> tuple[Cause, str]:
+    (leader, best), *others = sorted(output.scores.items(), key=lambda item: -item[1])[:2]
     lead = f"{leader} leads with {best:.2f}"
     after = f", {others[0][0]} follows with {others[0][1]:.2f}" if others else ""
-    against = f"distance {evidence.ood_distance:.2f}, up to {evidence.ood_threshold:.2f} is inside"
-    if not evidence.has_words:
+    against = f"distance {output.ood_distance:.2f}, up to {output.ood_threshold:.2f} is inside"
+    if not output.has_words:
         return "no words", "there are no words to route by"
-    if evidence.ood_distance > evidence.ood_threshold:
+    if output.ood_distance > output.ood_threshold:
         return "out of domain", f"the text is unlike what the domains know ({against}); {lead}"
     if best < policy.min_confidence:
         return "unsure", f"no domain is sure enough: {lead}{after}, {policy.min_confidence:.2f} is needed"
-    what = "its words alone are" if evidence.by_words else "the text is"
-    return "sure", f"{lead}{after}, and {what} like what the domains know ({against})"
+    return "sure", f"{lead}{after}, and the text is like what the domains know ({against})"

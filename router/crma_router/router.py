@@ -1,55 +1,59 @@
-"""The router: text in, decision out.
+"""The router: turns in, decisions out."""
 
-Owns: pairing a fitted model with its embedder. Knows nothing of stores or servers.
-"""
-
-from collections.abc import Callable
+from collections import OrderedDict
 from dataclasses import replace
-from functools import lru_cache, partial
 from pathlib import Path
+from threading import Lock
+
+import numpy as np
 
 from crma_adapters.errors import RouterError
 from crma_router.classifier.artifact import load_model, save_model
-from crma_router.classifier.data import RouterData, embed_examples
-from crma_router.classifier.domain_classifier import Judge
+from crma_router.classifier.data import RouterData, distinct, embed_examples
 from crma_router.classifier.fit import ACCEPTANCE, fit_model
 from crma_router.classifier.model import RouterModel
-from crma_router.drift import Usual
-from crma_router.encoders.cache import CachedEmbedder
-from crma_router.encoders.names import open_embedder
-from crma_router.encoders.sentence_transformers import Embedder, Embeddings
-from crma_router.policy import Policy, RoutingDecision, decide
-from crma_router.text.clip import clip, has_words
-from crma_router.text.spelling import spelling
+from crma_router.drift import ReferenceStats
+from crma_router.encoders.base import Embedder, Embeddings, open_embedder
+from crma_router.policy import ClassifierOutput, Policy, RoutingDecision, decide
+from crma_router.roles.reading import TurnReading, read_turns, vector_of
+from crma_router.roles.role_classifier import RoleClassifier, fit_roles
+from crma_router.text.clip import clip
+from crma_router.text.language import language_of
 
 __all__ = ["Router", "RouterData", "RoutingDecision", "fit_router"]
 
-_READ_LATELY = 256  # texts of at most a thousand characters: some conversations, or as many as wait at a time
+_DECIDED_LATELY = 512
+_LEANS = 0.4
+"""From which probability of only carrying on a question is decided by what is given with it."""
+
+_FOR_ROLES = 1000  # questions that the role classifier sees
 
 
 class Router:
-    """A fitted router with its embedder. Threads may share one. Texts asked again are not embedded again."""
+    """A fitted router with its encoder. Threads may share one. Turns asked again are not read again."""
 
     def __init__(self, model: RouterModel, embedder: Embedder) -> None:
         """Raises `RouterError` if `embedder` is not the one `model` was fitted with."""
         self.model = model
-        # Another router's embedder comes with its cache; one around the other would grow with every release.
-        self._embedder = embedder if isinstance(embedder, CachedEmbedder) else CachedEmbedder(embedder)
+        self.embedder = embedder
         if embedder.name != model.embedder:
             raise RouterError(
                 f"embedder {embedder.name!r} given, but the router was fitted with {model.embedder!r}; "
                 "give that one, or fit the router again"
             )
-        _check_size(embedder.name, embedder.encode(["which size?"]), model.judge)
-        if model.first is not None:
-            _check_size(embedder.name, self._embedder.encode_words(["which size?"]), model.first.judge)
-        # A new text is opened by `route_known` and again by `route_many`: twice 0.5 ms if it is long.
-        self._opened = lru_cache(_READ_LATELY)(partial(_open, model, self._embedder, spelling().corrected))
+        given, expected = embedder.encode(["which size?"]).shape[1], model.classifier.head.size
+        if given != expected:
+            raise RouterError(
+                f"embedder {embedder.name!r} gives {given} dimensions, the router was fitted on {expected}; "
+                "another model goes by that name: restore it, or fit the router again"
+            )
+        self._decided: OrderedDict[str, RoutingDecision] = OrderedDict()
+        self._lock = Lock()
 
     @property
     def domains(self) -> tuple[str, ...]:
         """The names a text can be routed to."""
-        return self.model.judge.domains
+        return self.model.classifier.domains
 
     @property
     def policy(self) -> Policy:
@@ -57,46 +61,114 @@ class Router:
         return self.model.policy
 
     @property
-    def usual(self) -> Usual | None:
-        """What its decisions usually look like, if that was kept."""
+    def usual(self) -> ReferenceStats:
+        """What its decisions usually look like."""
         return self.model.usual
 
-    @property
-    def embedder(self) -> Embedder:
-        """The one it was fitted with."""
-        return self._embedder
-
     def route(self, text: str) -> RoutingDecision:
-        """Decide for one text of any length; a text without words falls back."""
+        """Decide for one turn of any length; a turn without words, or that asks nothing, falls back."""
         return self.route_many([text])[0]
 
     def route_many(self, texts: list[str]) -> list[RoutingDecision]:
-        """Decide for each text, embedding them in one go."""
-        opened = [self._opened(clip(text)) for text in texts]
-        rest = [read for read, first in opened if first is None]
-        later = iter(self._decide(rest, self._embedder.encode(rest)) if rest else ())
-        return [next(later) if first is None else first for _, first in opened]
+        """Decide for each turn, embedding them in one go."""
+        known = {text: self.route_known(text) for text in texts}
+        new = [text for text, decision in known.items() if decision is None]
+        for text, made in zip(new, self._decide(new), strict=True):
+            known[text] = made
+            self._remember(text, made)
+        return [decision for text in texts if (decision := known[text]) is not None]
 
     def route_known(self, text: str) -> RoutingDecision | None:
-        """The decision if the text's words alone decide, or it was embedded lately; else None.
+        """The decision if the turn was decided lately, else None. Takes microseconds."""
+        with self._lock:
+            decision = self._decided.get(text)
+            if decision is not None:
+                self._decided.move_to_end(text)
+            return decision
 
-        Takes some tenths of a millisecond.
-        """
-        read, first = self._opened(clip(text))
-        if first is not None:
-            return first
-        embedding = self._embedder.known(read)
-        return None if embedding is None else self._decide([read], embedding)[0]
+    def _remember(self, text: str, decision: RoutingDecision) -> None:
+        if len(text) > 10_000:
+            return
+        with self._lock:
+            self._decided[text] = decision
+            if len(self._decided) > _DECIDED_LATELY:
+                self._decided.popitem(last=False)
 
-    def read(self, text: str) -> str:
-        """`text` as it is embedded: its two ends if it is long, typing mistakes put right."""
-        return self._opened(clip(text))[0]
-
-    def _decide(self, read: list[str], embeddings: Embeddings) -> list[RoutingDecision]:
+    def _decide(self, turns: list[str]) -> list[RoutingDecision]:
+        if not turns:
+            return []
+        clean = [self._corrected(turn.encode("utf-8", "replace").decode("utf-8")) for turn in turns]
+        readings, vectors = read_turns(clean, self.embedder, self.model.roles)
+        whole = [one.asked or one.context or clip(turn) for one, turn in zip(readings, clean, strict=True)]
+        self._embed(readings, whole, vectors)
+        texts = list(
+            dict.fromkeys(text for text in (*whole, *(one.context for one in readings)) if text in vectors)
+        )
+        embedded = np.stack([vectors[text] for text in texts]) if texts else None
+        known = [] if embedded is None else self.model.classifier.outputs(embedded)
+        outputs = dict(zip(texts, known, strict=True))
         return [
-            decide(replace(one, has_words=has_words(text)), self.model.policy)
-            for one, text in zip(self.model.judge.evidence(embeddings), read, strict=True)
+            self._decision(one, text, outputs, vectors) for one, text in zip(readings, whole, strict=True)
         ]
+
+    def _embed(self, readings: list[TurnReading], whole: list[str], vectors: dict[str, Embeddings]) -> None:
+        """Add to `vectors` those of the texts that are decided on; long ones are the mean of their pieces."""
+        rest: list[str] = []
+        for one, text in zip(readings, whole, strict=True):
+            for wanted, parts in ((text, one.asked_parts or one.parts), (one.context, one.context_parts)):
+                if not one.parts or not wanted or wanted in vectors:
+                    continue
+                mean = vector_of(wanted, parts, vectors)
+                if mean is None:
+                    rest.append(wanted)
+                else:
+                    vectors[wanted] = mean
+        rest = list(dict.fromkeys(rest))
+        if rest:
+            vectors |= dict(zip(rest, self.embedder.encode(rest), strict=True))
+
+    def _decision(
+        self,
+        reading: TurnReading,
+        text: str,
+        outputs: dict[str, ClassifierOutput],
+        vectors: dict[str, Embeddings],
+    ) -> RoutingDecision:
+        if not reading.parts:
+            return self._without_words()
+        decision = self._of_text(text, outputs[text])
+        if not reading.asked and not reading.context:
+            reason = "the turn asks nothing: it only says how to answer"
+            decision = replace(decision, domain=None, path="fallback", cause="form", reason=reason)
+        leans = not reading.asked or reading.carries >= _LEANS
+        if leans and reading.context and decision.domain is None:
+            given = self._of_text(reading.context, outputs[reading.context])
+            if given.domain is not None:
+                reason = f"the question says little, and what is given with it decides: {given.reason}"
+                decision = replace(given, reason=reason, cause="context")
+        words = len(text.split()) + sum(ord(one) > 0x2E80 for one in text) // 2
+        return replace(decision, asked=text, carries=reading.carries, words=words, vector=vectors[text])
+
+    def _of_text(self, text: str, output: ClassifierOutput) -> RoutingDecision:
+        decision = decide(output, self.model.policy)
+        language = language_of(text) if decision.domain and self.model.languages else None
+        if language is None or language in self.model.languages:
+            return decision
+        known = ", ".join(self.model.languages)
+        reason = f"the text is in {language!r}, the encoder was trained on {known}; {decision.reason}"
+        return replace(decision, domain=None, path="fallback", cause="language", reason=reason)
+
+    def _without_words(self) -> RoutingDecision:
+        scores = dict.fromkeys(self.domains, 1 / len(self.domains))
+        threshold = self.model.classifier.ood.threshold
+        return decide(ClassifierOutput(scores, threshold, threshold, has_words=False), self.model.policy)
+
+    def _corrected(self, text: str) -> str:
+        if not self.model.spelling:
+            return text
+        from crma_router.text.spelling import spelling
+
+        return spelling().corrected(text)
 
     def save(self, directory: Path) -> None:
         """Write `router.json` and `router.safetensors` into `directory`: same router, same bytes."""
@@ -107,43 +179,37 @@ class Router:
         """Read what `save` wrote; without `embedder`, the one it names is loaded.
 
         Raises:
-            RouterError: the folder holds no sound router, or it was fitted with another embedder.
+            RouterError: the folder holds no sound router, or it was fitted with another encoder.
         """
         model = load_model(directory)
         return cls(model, embedder or open_embedder(model.embedder))
 
 
-def _open(
-    model: RouterModel, embedder: CachedEmbedder, corrected: Callable[[str], str], clipped: str
-) -> tuple[str, RoutingDecision | None]:
-    """The text as it is embedded, and where its words alone send it, if they do."""
-    read = corrected(clipped)
-    if model.first is None or not has_words(read):
-        return read, None
-    (evidence,) = model.first.evidence(embedder.encode_words([read]), model.judge.outside.threshold)
-    decision = None if evidence is None else decide(evidence, model.policy)
-    # A policy that asks for more than the words give is a question for the whole embedding.
-    return read, decision if decision and decision.domain else None
-
-
-def _check_size(name: str, embeddings: Embeddings, judge: Judge) -> None:
-    given, expected = embeddings.shape[1], judge.head.size
-    if given != expected:
-        raise RouterError(
-            f"embedder {name!r} gives {given} dimensions, the router was fitted on {expected}; "
-            "another model goes by that name: restore it, or fit the router again"
-        )
-
-
 def fit_router(
-    data: RouterData, embedder: Embedder, *, seed: int = 0, acceptance: float = ACCEPTANCE
+    data: RouterData,
+    embedder: Embedder,
+    *,
+    seed: int = 0,
+    acceptance: float = ACCEPTANCE,
+    roles: RoleClassifier | None = None,
 ) -> Router:
     """Fit a router on example questions: the same questions in any order and the same seed, the same router.
 
-    `acceptance`: the share of the domains' held-out questions that must count as inside.
+    `acceptance`: the share of the domains' held-out questions that must count as inside. `roles`: those
+    fitted before with the same encoder.
 
     Raises:
         RouterError: no domain, a name no domain may bear, too few examples, or embeddings not finite.
     """
-    model = fit_model(embed_examples(data, embedder, seed=seed), embedder.name, seed, acceptance)
-    return Router(model, embedder)
+    examples = embed_examples(data, embedder, seed=seed)
+    if roles is None:
+        roles = fit_roles(embedder, _some_questions(data, seed), seed)
+    return Router(fit_model(examples, embedder, roles, seed, acceptance), embedder)
+
+
+def _some_questions(data: RouterData, seed: int) -> list[str]:
+    """As many of each domain and of none, drawn from what is sorted."""
+    groups = [distinct(texts) for _, texts in sorted(data.examples.items())] + [distinct(data.out_of_domain)]
+    chance = np.random.default_rng(seed)
+    most = max(1, _FOR_ROLES // len(groups))
+    return [group[at] for group in groups if group for at in chance.permutation(len(group))[:most]]

@@ -22,10 +22,11 @@ _EPILOG = """\
 Every other flag is vLLM's own and does what `vllm serve --help` says, for example:
   --host 0.0.0.0 --port 8080 --api-key KEY --max-model-len 4096 --dtype float32
 
-Defaults that differ from vLLM's: --host 127.0.0.1, LoRA on with slots and ranks that fit the store, the
-CRMA model classes through --hf-overrides, --served-model-name after the base model; on a CPU also 2 GiB of
+Defaults that differ from vLLM's: --host 127.0.0.1, LoRA on with slots, ranks and --lora-target-modules that
+fit the store (`--lora-target-modules all`: on every module, for releases to come that adapt others), the CRMA
+model classes through --hf-overrides, --served-model-name after the base model; on a CPU also 2 GiB of
 key-value cache, at most 8192 tokens of context, and float32 where it has no AVX-512. --shutdown-timeout 30.
-VLLM_LOGGING_LEVEL=INFO shows all of vLLM's own log, its warnings are shown as it is.
+VLLM_LOGGING_LEVEL=INFO shows vLLM's own log.
 """
 
 
@@ -42,11 +43,11 @@ def _serve(options: argparse.Namespace, vllm_argv: list[str]) -> int:
     quieten()
     # Imported late: it takes seconds, and a broken store should be refused at once.
     from crma_server.engine.vllm.serve import Needs, parse_flags, serve
-    from crma_server.releases.plan import largest_rank, make_plan
+    from crma_server.releases.plan import make_plan
 
     names = contents.plain.keys() | (contents.release.adapters.keys() if contents.release else set())
-    crma = contents.release is not None and contents.release.backbone is not None
-    args = parse_flags(vllm_argv, Needs(contents.base, len(names), largest_rank(contents), crma))
+    args = parse_flags(vllm_argv, Needs(contents.base, len(names), contents.demand))
+    report(lora_summary(args.lora_target_modules, args.max_lora_rank, args.max_loras))
     settings = read_settings(options, args.api_key, os.environ)
     if not args.uds:
         check_exposure(settings, args.host)
@@ -64,6 +65,12 @@ def _serve(options: argparse.Namespace, vllm_argv: list[str]) -> int:
     report(f"starting the engine with {contents.base.name} (on a CPU {usual})")
     serve(args, plan, settings)
     return 0
+
+
+def lora_summary(modules: list[str] | None, rank: int, slots: int) -> str:
+    """What of the engine adapters get, in one line."""
+    where = ", ".join(modules) if modules else "every module that can have one"
+    return f"LoRA on {where}; rank up to {rank}, {slots} at once"
 
 
 def check_port(host: str | None, port: int) -> None:
@@ -110,10 +117,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def quieten() -> None:
-    """Keep vLLM's and torch's chatter, in every process of theirs, from drowning our lines; warnings pass."""
+    """Keep what vLLM and torch say, in every process they start, from drowning our own lines; errors stay."""
     if "VLLM_LOGGING_LEVEL" not in os.environ:
-        os.environ["VLLM_LOGGING_LEVEL"] = "WARNING"
-        os.environ["CRMA_QUIET"] = "1"
+        os.environ["VLLM_LOGGING_LEVEL"] = "ERROR"
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         os.environ.setdefault("PYTHONWARNINGS", "ignore")
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

@@ -1,11 +1,12 @@
 """Folders as training leaves them, small enough to make hundreds of."""
 
 import json
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import pytest
@@ -19,7 +20,31 @@ from crma_adapters.store.store import Store
 
 FINGERPRINT = "ab" * 32
 CRMA = CrmaConfig(hidden_size=8, num_layers=1, rank=2)
+T = TypeVar("T")
 Array = np.ndarray[Any, np.dtype[np.float32]]
+
+
+@dataclass
+class Nth:
+    """Takes the `n`-th of whatever is to be chosen, so that a kind's cases are its options in turn.
+
+    `options` is the length of the longest list it chose from: as many cases make every option once.
+    """
+
+    n: int
+    options: int = 1
+
+    def choice(self, values: Sequence[T]) -> T:
+        self.options = max(self.options, len(values))
+        return values[self.n % len(values)]
+
+    def randrange(self, start: int, stop: int | None = None) -> int:
+        """A place of the range, far from those of the cases before."""
+        low, high = (0, start) if stop is None else (start, stop)
+        return low + int((high - low) * ((self.n + 1) * 0.618 % 1))
+
+    def randbytes(self, size: int) -> bytes:
+        return random.Random(self.n).randbytes(size)
 
 
 @dataclass
@@ -182,3 +207,9 @@ def workshop(tmp_path: Path) -> Workshop:
 def store(workshop: Workshop) -> Store:
     """A store with one release; see `Workshop.store`."""
     return workshop.store()
+
+
+@pytest.fixture
+def nth() -> Callable[[int], Nth]:
+    """Makes what a hostile case of that number chooses by."""
+    return Nth

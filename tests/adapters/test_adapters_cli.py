@@ -3,12 +3,14 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from crma_adapters.cli.main import main
+from crma_adapters.store.card import AdapterCard, CardStart, CardValidation
 from crma_adapters.store.store import Store
 
 if TYPE_CHECKING:
@@ -49,12 +51,18 @@ def test_list_is_a_table(store: Store, workshop: "Workshop", capsys: Output) -> 
     assert blank == "" and titles.split() == [
         "DOMAIN",
         "VERSION",
-        "BACKBONE",
+        "KIND",
         "RANK",
         "SIZE",
+        "BACKBONE",
+        "STATE",
         "HOLDOUT",
         "LOSS",
         "DRIFT",
+        "VALIDATION,",
+        "OWN",
+        "->",
+        "NEWEST",
     ]
     cells = [row.split() for row in rows]
     assert [(row[0], *row[1:3]) for row in cells if row[0] == "*"] == [
@@ -65,15 +73,19 @@ def test_list_is_a_table(store: Store, workshop: "Workshop", capsys: Output) -> 
     assert cells[2] == [
         "medical",
         other.version,
-        backbone_of(store),
+        "lora",
         "4",
         *cells[2][4:6],
+        backbone_of(store),
+        "-",
         "3.250",
         "->",
         "2.125",
         "-",
+        "-",
     ]
-    assert cells[3][4] == "8"
+    assert cells[1][3:8] == ["lora", "4", *cells[1][5:7], backbone_of(store)] and cells[1][8] == "pinned"
+    assert cells[3][3:5] == ["lora", "8"]
 
 
 def test_list_as_json(store: Store, capsys: Output) -> None:
@@ -94,6 +106,9 @@ def test_list_as_json(store: Store, capsys: Output) -> None:
         "drift": None,
         "live": True,
         "canary_weight": None,
+        "kind": "lora",
+        "state": "pinned",
+        "validation": None,
     }
 
 
@@ -294,7 +309,73 @@ def test_publish_a_backbone_with_measured_drift(store: Store, workshop: "Worksho
     assert run(store, "list") == 0
     assert "+1.00%" in capsys.readouterr().out
     assert run(store, "show", "medical") == 0
-    assert "drift         -0.50% under the live backbone" in capsys.readouterr().out
+    assert "drift         -0.50% under the backbone it runs on" in capsys.readouterr().out
+
+
+def test_refresh_and_back(store: Store, workshop: "Workshop", tmp_path: Path, capsys: Output) -> None:
+    own = backbone_of(store)
+    assert run(store, "publish", "--backbone", str(workshop.backbone(seed=2))) == 0
+    newest = backbone_of(store)
+    losses = {
+        name: {"version": version_of(store, name), "own": [2.0, 3.0, 2.5], "newest": values}
+        for name, values in (("legal", [2.6, 3.0, 3.0]), ("medical", [1.5, 2.5, 2.0]))
+    }
+    path = tmp_path / "losses.json"
+    path.write_text(json.dumps({"format": 1, "backbone": newest, "adapters": losses}))
+    capsys.readouterr()
+    assert run(store, "refresh", "--losses", str(path)) == 0
+    legal, medical, live = capsys.readouterr().out.splitlines()
+    assert legal == f"legal: 2.500 -> 2.867 (±0.186) nats on 3 rows: stays on {own}, not on {newest}"
+    assert medical == f"medical: 2.500 -> 2.000 (±0.000) nats on 3 rows: runs on {newest}"
+    assert live.startswith("live: release 3: ")
+    assert f"refreshed to backbone {newest}: medical; not legal" in live
+    assert run(store, "list") == 0
+    table = capsys.readouterr().out
+    assert re.search(rf"legal .* {own}  pinned .* 2\.500 -> 2\.867 \(±0\.186\)", table)
+    assert re.search(rf"medical .* {newest}  refreshed .* 2\.500 -> 2\.000 \(±0\.000\)", table)
+    assert run(store, "show", "medical") == 0
+    told = capsys.readouterr().out
+    assert f"runs on       backbone {newest}, refreshed" in told
+    assert f"2.500 -> 2.000 (±0.000) nats of 3 validation rows under its own backbone and {newest}" in told
+    assert run(store, "show", "legal", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["runs_on"]["state"] == "pinned"
+    assert run(store, "diff", "2") == 0
+    difference = capsys.readouterr().out
+    assert re.search(rf"medical +runs on backbone +{own} -> {newest}", difference)
+    assert re.search(r"medical +state +pinned -> refreshed", difference)
+    assert re.search(r"legal +validation loss, newest +- -> 2\.867", difference)
+    assert run(store, "refresh", "medical", "--pin") == 0
+    assert store.live().state_of(store.live().adapters["medical"]) == "pinned"
+    assert run(store, "refresh", "--pin") == 2
+    assert "no domain given" in capsys.readouterr().err
+    assert run(store, "refresh", "code", "--losses", str(path)) == 2
+    assert "has no losses of code; it has legal, medical" in capsys.readouterr().err
+    assert store.live().number == 4
+
+
+def test_show_a_mixer(store: Store, workshop: "Workshop", capsys: Output) -> None:
+    folder = workshop.mixer(lora=True, backbone=backbone_of(store))
+    card = replace(
+        AdapterCard.from_json((folder / "adapter.json").read_bytes()),
+        validation_loss=CardValidation(2.25, 0.05, 60),
+        start=CardStart("mean", ("legal@0123456789ab", "code@0123456789ab")),
+        parameters=553_000,
+    )
+    (folder / "adapter.json").write_bytes(card.to_json())
+    assert run(store, "publish", "--adapter", f"medical={folder}") == 0
+    capsys.readouterr()
+    assert run(store, "show", "medical") == 0
+    told = capsys.readouterr().out
+    for line in (
+        "LoRA          rank 4, alpha 8, on q_proj",
+        "mixer         rank 2, on the residual stream of every block",
+        "parameters    553,000 of its own",
+        "start         mean legal@0123456789ab code@0123456789ab",
+        "validation    2.250 ± 0.050 nats on 60 rows",
+    ):
+        assert line in told
+    assert run(store, "list") == 0
+    assert re.search(r"\* +medical +\w+ +both +4 ", capsys.readouterr().out)
 
 
 def test_a_refused_publication_changes_nothing(store: Store, workshop: "Workshop", capsys: Output) -> None:
@@ -329,6 +410,9 @@ def test_a_refused_publication_changes_nothing(store: Store, workshop: "Workshop
         ["canary", "medical", "--weight", "1"],
         ["canary", "medical@", "--weight", "0.5"],
         ["canary", "medical", "--weight", "0.5", "--drift", "nan"],
+        ["refresh"],
+        ["refresh", "medical"],
+        ["refresh", "medical", "--pin", "--losses", "losses.json"],
         ["promote"],
         ["drop", "medical", "legal"],
         ["diff"],
@@ -343,7 +427,10 @@ def test_a_wrong_command_line_is_status_two(arguments: list[str], capsys: Output
     assert "usage: crma-adapters" in capsys.readouterr().err
 
 
-COMMANDS = ["list", "show", "verify", "diff", "publish", "rollback", "canary", "promote", "drop", "gc"]
+COMMANDS = [
+    *("list", "show", "verify", "diff", "publish", "rollback"),
+    *("canary", "promote", "drop", "refresh", "gc"),
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

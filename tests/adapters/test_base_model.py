@@ -3,10 +3,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.utils._paths import filter_repo_objects
+from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from crma_adapters.errors import BaseModelError
-from crma_adapters.models.base_model import fingerprint, resolve_base_model
+from crma_adapters.errors import BaseModelError, IncompatibleError
+from crma_adapters.models.base_model import resolve_base_model
+from crma_adapters.models.fingerprint import fingerprint, same_base
+from crma_adapters.store.store import Store
+from crma_adapters.store.verify import verify_release
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +40,63 @@ def test_fingerprint_survives_bfloat16_but_not_other_weights(tiny_llama: Path, t
     model.model.norm.weight.data[0] += 0.5
     model.save_pretrained(tmp_path / "tuned")
     assert fingerprint(tmp_path / "tuned") != fingerprint(tmp_path / "bf16")
+
+
+@pytest.mark.parametrize("matrix", ["layers.0.self_attn.q_proj", "layers.1.mlp.down_proj"])
+def test_a_merged_fine_tune_is_another_model(tiny_llama: Path, tmp_path: Path, matrix: str) -> None:
+    model = LlamaForCausalLM.from_pretrained(tiny_llama)
+    weight = model.model.get_submodule(matrix).weight
+    weight.data += 0.05 * torch.outer(torch.randn(weight.shape[0]), torch.randn(weight.shape[1]))  # B A
+    model.save_pretrained(tmp_path / "merged")
+    assert fingerprint(tmp_path / "merged") != fingerprint(tiny_llama)
+
+
+def test_a_sharded_copy_and_consolidated_weights_beside_it_change_nothing(
+    tiny_llama: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "sharded"
+    LlamaForCausalLM.from_pretrained(tiny_llama).save_pretrained(folder, max_shard_size="20KB")
+    assert len(list(folder.glob("model-*.safetensors"))) > 1
+    save_file({"layers.0.attention.wq.weight": torch.ones(2, 2)}, folder / "consolidated.safetensors")
+    assert fingerprint(folder) == fingerprint(tiny_llama)
+
+
+def test_the_hub_is_asked_for_one_copy_of_the_weights(
+    tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = ["config.json", "consolidated.safetensors", "model-00001-of-00003.safetensors"]
+    listing += [
+        "tokenizer.model.v3",
+        "tokenizer.model",
+        "original/consolidated.00.pth",
+        "chat_template.jinja",
+    ]
+    fetched: list[str] = []
+
+    def download(_name: str, *, allow_patterns: list[str], ignore_patterns: list[str]) -> str:
+        kept = filter_repo_objects(listing, allow_patterns=allow_patterns, ignore_patterns=ignore_patterns)
+        fetched.extend(kept)
+        return str(tiny_llama)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    resolve_base_model("mistralai/Mistral-7B-v0.3")
+    assert fetched == [
+        "config.json",
+        "model-00001-of-00003.safetensors",
+        "tokenizer.model",
+        "chat_template.jinja",
+    ]
+
+
+def test_releases_with_the_former_fingerprint_are_for_the_packaged_model_and_no_fine_tune_of_it() -> None:
+    base = resolve_base_model("smollm2-135m-instruct")
+    store = Store(Path(__file__).parents[2] / "adapters")
+    live = store.live()
+    assert live.base_fingerprint == "8bf7a68d57ba5ac0045df70cb2b32d58401520b1eeecc733d02eac464e256db8"
+    assert same_base(live.base_fingerprint, base.fingerprint)
+    verify_release(store, live, base_fingerprint=base.fingerprint)
+    with pytest.raises(IncompatibleError, match="given one with fingerprint 777"):
+        verify_release(store, live, base_fingerprint="7" * 64)
 
 
 def test_folder_without_weights_is_refused(tmp_path: Path) -> None:

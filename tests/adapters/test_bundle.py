@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from crma_adapters.crma.attach import attach
-from crma_adapters.crma.backbone import save_backbone
-from crma_adapters.crma.config import MODES, Mode
+from crma_adapters.crma.backbone import save_backbone, save_mixer
+from crma_adapters.crma.config import MODES, CrmaConfig, Mode
 from crma_adapters.crma.crma import Crma
 from crma_adapters.crma.decoder import decoder_layers
 from crma_adapters.crma.fold import fold
@@ -132,6 +133,87 @@ def test_the_mixer_tensors_are_the_attached_crma(tmp_path: Path, mode: Mode) -> 
         torch.testing.assert_close(model(token_ids).logits, expected, atol=1e-5, rtol=1e-5)
 
 
+def mixer_folder(
+    folder: Path, *, rank: int = 3, seed: int = 1, mode: Mode = "residual", model: nn.Module | None = None
+) -> tuple[Crma, Path]:
+    crma = Crma.from_model(model or tiny(), rank=rank, mode=mode)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in crma.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+    save_mixer(crma, folder, base_model="tiny", base_fingerprint="ab" * 32)
+    return crma, folder
+
+
+def form_1_backbone(folder: Path) -> tuple[Crma, Path]:
+    """A CRMA as the first releases have it, with its gate."""
+    crma = Crma(
+        CrmaConfig(16, 2, rank=4, form=1, initial_alpha=0.5), [torch.linalg.qr(torch.randn(16, 4)).Q] * 2
+    )
+    save_backbone(crma, folder, base_model="tiny", base_fingerprint="ab" * 32)
+    return crma, folder
+
+
+@pytest.mark.parametrize("make_backbone", [backbone_folder, form_1_backbone])
+@pytest.mark.parametrize("options", [None, {}, {"use_rslora": True}])
+def test_a_mixer_beside_its_backbone_is_both_attached(
+    tmp_path: Path,
+    make_backbone: Callable[[Path], tuple[Crma, Path]],
+    options: dict[str, Any] | None,
+) -> None:
+    """LoRA, mixer and backbone of either form: the bundle's formula against the model with both attached."""
+    torch.manual_seed(0)
+    (backbone, its_folder), (mixer, folder) = (
+        make_backbone(tmp_path / "b"),
+        mixer_folder(tmp_path / "adapter"),
+    )
+    lora = None if options is None else peft_folder(folder, **options)
+    compose_bundle(lora=lora, mixer=folder, backbone=its_folder, out=tmp_path / "bundle")
+    config, tensors = read(tmp_path / "bundle")
+    assert scaling(config, "model.layers.0.residual_mixer") == pytest.approx(1.0, rel=1e-12)
+    assert tensors[MIXER_A.format(0)].shape == (7, 16) and tensors[MIXER_B.format(1)].shape == (16, 7)
+    check_lora(tmp_path / "bundle", max_rank=8)
+    model, token_ids = tiny(), torch.arange(12)[None]
+    with torch.no_grad():
+        with attach(model, backbone, mixer):
+            expected = model(token_ids).logits
+        assert not torch.allclose(model(token_ids).logits, expected, atol=1e-3)
+        for index, layer in enumerate(decoder_layers(model)):
+            a, b = tensors[MIXER_A.format(index)], tensors[MIXER_B.format(index)]
+            layer.register_forward_hook(lambda _module, _args, h, a=a, b=b: h + h @ a.T @ b.T)
+        torch.testing.assert_close(model(token_ids).logits, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_mixer_alone(tmp_path: Path) -> None:
+    crma, folder = mixer_folder(tmp_path / "adapter")
+    compose_bundle(mixer=folder, out=tmp_path / "bundle")
+    config, tensors = read(tmp_path / "bundle")
+    assert (config["r"], config["target_modules"]) == (3, ["residual_mixer"])
+    assert config["base_model_name_or_path"] == "tiny"
+    assert scaling(config, "model.layers.1.residual_mixer") == 1.0
+    folded = fold(crma.block(1))
+    assert torch.equal(tensors[MIXER_A.format(1)], folded.a) and torch.equal(
+        tensors[MIXER_B.format(1)], folded.b
+    )
+
+
+@pytest.mark.parametrize("sizes", [{"layers": 3}, {"hidden": 32}])
+def test_refuses_a_mixer_of_another_width_or_depth(tmp_path: Path, sizes: dict[str, int]) -> None:
+    _, backbone = backbone_folder(tmp_path / "backbone")
+    _, folder = mixer_folder(tmp_path / "adapter", model=tiny(**sizes))
+    with pytest.raises(
+        IncompatibleError, match=r"adapter: a mixer of .* is a backbone of 2 blocks of size 16"
+    ):
+        compose_bundle(mixer=folder, backbone=backbone, out=tmp_path / "bundle")
+    with pytest.raises(IncompatibleError, match="use a LoRA and a CRMA of the same base model"):
+        compose_bundle(
+            lora=peft_folder(tmp_path / "lora", model=tiny(layers=4, hidden=16)),
+            mixer=folder,
+            out=tmp_path / "bundle",
+        )
+    assert not (tmp_path / "bundle").exists()
+
+
 def test_backbone_alone(tmp_path: Path) -> None:
     _, backbone = backbone_folder(tmp_path / "backbone", rank=3)
     compose_bundle(lora=None, backbone=backbone, out=tmp_path / "bundle")
@@ -198,7 +280,7 @@ def test_keeps_the_layer_names_of_a_multimodal_lora(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("sizes", "message"),
-    [({"layers": 3}, "adapts block 2, the backbone has 2"), ({"hidden": 32}, "reads 32 features")],
+    [({"layers": 3}, "adapts block 2, the CRMA has 2"), ({"hidden": 32}, "reads 32 features")],
 )
 def test_refuses_a_lora_of_another_model(tmp_path: Path, sizes: dict[str, int], message: str) -> None:
     _, backbone = backbone_folder(tmp_path / "backbone")
@@ -210,7 +292,7 @@ def test_refuses_a_lora_of_another_model(tmp_path: Path, sizes: dict[str, int], 
 
 def test_refuses_to_compose_nothing_or_twice(tmp_path: Path) -> None:
     _, backbone = backbone_folder(tmp_path / "backbone")
-    with pytest.raises(ConfigError, match="neither was given"):
+    with pytest.raises(ConfigError, match="none was given"):
         compose_bundle(lora=None, backbone=None, out=tmp_path / "bundle")
     compose_bundle(lora=None, backbone=backbone, out=tmp_path / "bundle")
     with pytest.raises(IncompatibleError, match="is a bundle already"):

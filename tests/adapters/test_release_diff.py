@@ -44,9 +44,15 @@ def test_every_kind_of_change(store: Store, workshop: "Workshop") -> None:
         Change("backbone", "version", old["backbone"], new["backbone"]),
         Change("router", "version", old["router"], new["router"]),
         Change("code", "version", None, new["code"]),
+        Change("code", "runs on backbone", None, new["backbone"]),
+        Change("code", "state", None, "refreshed"),
         Change("code", "drift", None, 0.03),
         Change("legal", "version", old["legal"], None),
         Change("legal", "trained on backbone", old["backbone"], None),
+        Change("legal", "runs on backbone", old["backbone"], None),
+        Change("legal", "state", "pinned", None),
+        Change("medical", "runs on backbone", old["backbone"], new["backbone"]),
+        Change("medical", "state", "pinned", "refreshed"),
         Change("medical", "drift", None, 0.01),
     ]
     back = compare(store, after, first)
@@ -111,6 +117,7 @@ def test_a_canary(store: Store, workshop: "Workshop") -> None:
     assert [c.fact for c in compare(store, tried, store.promote("medical"))] == [
         "version",
         "trained on backbone",
+        "state",
         "drift",
         "canary",
         "canary weight",

@@ -17,7 +17,8 @@ from crma_eval.learning.statistics import run_statistics
 from crma_router.policy import RoutingDecision
 from crma_training.config import TrainConfig
 from crma_training.methods.method import Lesson
-from crma_training.methods.plain import Frozen, Joint, Naive
+from crma_training.methods.per_domain import FROZEN
+from crma_training.methods.plain import Joint, Naive
 from crma_training.methods.registry import METHODS
 
 Make = Callable[..., Experiment]
@@ -46,7 +47,7 @@ def ignore(_domain: str) -> None:
 def test_one_lora_for_all_forgets_and_one_per_domain_does_not(make: Make) -> None:
     experiment = make()
     naive = experiment.run(Cell(Naive(), 0), ignore)
-    frozen = experiment.run(Cell(Frozen(), 0), ignore)
+    frozen = experiment.run(Cell(FROZEN, 0), ignore)
     assert naive.domains == ("legal", "code")
     assert naive.base == frozen.base
     assert naive.matrix[0] != naive.matrix[1]
@@ -125,7 +126,7 @@ def test_other_sizes_in_the_same_folder_are_refused(make: Make) -> None:
 
 def test_a_method_on_another_needs_it(make: Make) -> None:
     with pytest.raises(ConfigError, match="frozen with seed 0 is not trained"):
-        make().run(Cell(Naive(), 0), ignore, basis=Frozen())
+        make().run(Cell(Naive(), 0), ignore, basis=FROZEN)
 
 
 def test_short_answers_are_about_trained_facts(make: Make, data_folder: Path) -> None:
@@ -134,7 +135,7 @@ def test_short_answers_are_about_trained_facts(make: Make, data_folder: Path) ->
         asked = [rows[0] | {"question": "Again?"}, rows[1] | {"question": "What?", "entry": "unknown"}]
         path = data_folder / name / "short_answer.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in asked))
-    run = make(sizes=dataclasses.replace(SIZES, short_answer=1)).run(Cell(Frozen(), 0), ignore)
+    run = make(sizes=dataclasses.replace(SIZES, short_answer=1)).run(Cell(FROZEN, 0), ignore)
     assert all(len(scores.short_answer) == 1 for scores in run.final)
     with pytest.raises(DataError, match=r"has 1 fitting rows, 2 are asked for; lower --short-answer-rows"):
         make(sizes=dataclasses.replace(SIZES, short_answer=2))
@@ -235,7 +236,7 @@ def test_a_router_that_is_wrong_costs_and_one_that_is_right_does_not(make: Make)
 
 
 def test_what_is_routed_nowhere_is_answered_without_an_adapter(make: Make) -> None:
-    experiment, cell = make(), Cell(Frozen(), 0)
+    experiment, cell = make(), Cell(FROZEN, 0)
     run = experiment.run(cell, ignore)
     routed = routed_run(experiment, cell, Router(None))
     assert tuple(domain.routed for domain in routed.final) == run.base

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from crma_eval.serving.processes import footprint, running, session_of, tree_of, usage
+from crma_eval.serving.load.processes import footprint, running, session_of, tree_of, usage
 
 # A parent whose child takes 0.3 s of CPU and 80 MB, ends, and is waited for; then one line.
 BUSY = """

@@ -10,7 +10,8 @@ import pytest
 from crma_eval.cli import main
 from crma_eval.routing import embeddings
 from crma_eval.routing.sets import load_sets, other_languages
-from crma_router.encoders.sentence_transformers import Embeddings
+from crma_router.encoders.base import Embeddings
+from crma_router.roles.role_classifier import everything_asked
 from crma_router.router import RouterData, fit_router
 
 WORDS = {
@@ -25,6 +26,7 @@ class Words:
     """Every word a direction of its own."""
 
     name = "words"
+    languages: frozenset[str] = frozenset()
 
     def encode(self, texts: list[str]) -> Embeddings:
         rows = [
@@ -63,7 +65,9 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture
 def router(tmp_path: Path) -> Path:
     examples = {name: questions(words, 0) for name, words in WORDS.items()}
-    fit_router(RouterData(examples, questions(NOBODY, 0)), Words()).save(tmp_path / "router")
+    fit_router(RouterData(examples, questions(NOBODY, 0)), Words(), roles=everything_asked(40)).save(
+        tmp_path / "router"
+    )
     return tmp_path / "router"
 
 

@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 
 from crma_eval.routing.embeddings import PROBE, KeptEmbedder
-from crma_router.encoders.sentence_transformers import Embeddings
+from crma_router.encoders.base import Embeddings
 
 
 class Counting:
     """A text's length and first letter, as a unit vector."""
 
     name = "counting"
+    languages: frozenset[str] = frozenset()
 
     def __init__(self, turn: float = 0.0) -> None:
         self.asked: list[str] = []
@@ -46,14 +47,3 @@ def test_what_another_embedder_made_is_forgotten(tmp_path: Path) -> None:
     last = Counting(turn=1.0)
     keep(last, tmp_path / "kept.sqlite").encode(["a", "b"])
     assert last.asked == [PROBE, "b"]
-
-
-def test_words_come_from_the_embedder_and_are_not_kept(tmp_path: Path) -> None:
-    class WithWords(Counting):
-        def encode_words(self, texts: list[str]) -> Embeddings:
-            return np.array([[len(text)] for text in texts], np.float32)
-
-    kept = keep(WithWords(), tmp_path / "kept.sqlite")
-    np.testing.assert_array_equal(kept.encode_words(["a", "bb"]), [[1], [2]])
-    without = keep(Counting(), tmp_path / "other.sqlite")
-    assert without.encode_words(["a"]).shape == (1, 0)

@@ -8,7 +8,8 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from crma_router.encoders.sentence_transformers import Embeddings
+from crma_router.encoders.base import Embeddings
+from crma_router.roles.role_classifier import everything_asked
 from crma_router.router import Router, RouterData, fit_router
 
 TOPICS = {
@@ -33,6 +34,7 @@ class WordEmbedder:
 
     name: str = "words"
     size: int = 48
+    languages: frozenset[str] = frozenset()
 
     def encode(self, texts: list[str]) -> Embeddings:
         return np.stack([self._encode(text) for text in texts])
@@ -41,20 +43,6 @@ class WordEmbedder:
         words = text.lower().replace("?", " ").split()
         sums = np.sum([direction(word, self.size) for word in ["", *words]], axis=0)
         return np.asarray(sums / np.linalg.norm(sums), dtype=np.float32)
-
-
-@dataclass(frozen=True)
-class TwoPartEmbedder(WordEmbedder):
-    """Two parts: what the text says, and what its words alone say, which leaves out the last one."""
-
-    name: str = "two parts"
-
-    def encode(self, texts: list[str]) -> Embeddings:
-        both = np.concatenate([super().encode(texts), self.encode_words(texts)], axis=1)
-        return np.asarray(both / 2**0.5, dtype=np.float32)
-
-    def encode_words(self, texts: list[str]) -> Embeddings:
-        return np.stack([self._encode(text.rpartition(" ")[0]) for text in texts])
 
 
 def questions(words: str, count: int, seed: int) -> list[str]:
@@ -90,27 +78,10 @@ def unseen() -> RouterData:
 
 @pytest.fixture(scope="session")
 def router(data: RouterData, embedder: WordEmbedder) -> Router:
-    return fit_router(data, embedder)
+    return fit_router(data, embedder, roles=everything_asked(embedder.size))
 
 
 @pytest.fixture(scope="session")
 def much_small_talk() -> list[str]:
     """510 out-of-domain questions."""
     return questions(CHAT, 510, 3)
-
-
-@pytest.fixture(scope="session")
-def two_parts() -> TwoPartEmbedder:
-    return TwoPartEmbedder()
-
-
-@pytest.fixture(scope="session")
-def much_data() -> RouterData:
-    """So much that the words alone are sure of most."""
-    return sample(200, 1)
-
-
-@pytest.fixture(scope="session")
-def reader(much_data: RouterData, two_parts: TwoPartEmbedder) -> Router:
-    """A router whose embedder also gives what the words alone say, and which follows them."""
-    return fit_router(much_data, two_parts)

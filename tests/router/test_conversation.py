@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crma_adapters.errors import RouterError
-from crma_router.conversation.messages import conversation_text
-from crma_router.text.clip import BUDGET_CHARACTERS
+from crma_router.conversation.messages import conversation_text, read_conversation
 
 LONG_QUESTION = "What is the usual dose of ibuprofen for adults?"
 
@@ -31,29 +30,6 @@ def test_a_full_last_turn_stands_alone() -> None:
     assert conversation_text(messages) == LONG_QUESTION
 
 
-def test_a_short_last_turn_comes_behind_the_former_one() -> None:
-    messages = [user(LONG_QUESTION), {"role": "assistant", "content": "400 mg."}, user("and for children?")]
-    assert conversation_text(messages) == f"{LONG_QUESTION}\nand for children?"
-
-
-def test_several_short_turns_lead_back_to_what_they_are_about() -> None:
-    messages = [user(LONG_QUESTION), user("go on"), user("thanks"), user("why?")]
-    assert conversation_text(messages).startswith(LONG_QUESTION)
-    assert conversation_text(messages).endswith("why?")
-
-
-def test_not_further_back_than_four_turns() -> None:
-    messages = [user(LONG_QUESTION), user("ok"), user("ok"), user("yes"), user("no")]
-    assert conversation_text(messages) == "ok\nok\nyes\nno"
-
-
-def test_a_short_turn_after_a_long_paste_is_not_lost() -> None:
-    messages = [user("lorem ipsum " * 50_000), user("is it legal?")]
-    text = conversation_text(messages)
-    assert text.endswith("is it legal?")
-    assert len(text) <= 2 * BUDGET_CHARACTERS
-
-
 def test_only_user_turns_count() -> None:
     messages = [
         {"role": "system", "content": "You are a lawyer. Speak of statutes only."},
@@ -63,6 +39,16 @@ def test_only_user_turns_count() -> None:
         {"role": "tool", "content": "def compile(): ...", "tool_call_id": "1"},
     ]
     assert conversation_text(messages) == "hello"
+
+
+def test_what_was_said_to_the_model_before_the_user_is_the_system_prompt() -> None:
+    messages = [
+        {"role": "system", "content": "You are a lawyer."},
+        {"role": "developer", "content": "Cite courts."},
+        user("hello"),
+        {"role": "system", "content": "Later."},
+    ]
+    assert read_conversation(messages, "Apart.").system == "Apart.\nYou are a lawyer.\nCite courts."
 
 
 def test_text_parts_of_multimodal_content() -> None:
@@ -117,4 +103,4 @@ def test_any_json_gives_a_text_or_a_refusal(messages: object) -> None:
         text = conversation_text(messages)
     except RouterError:
         return
-    text.encode("utf-8")
+    assert isinstance(text, str)

@@ -33,10 +33,39 @@ def test_a_row_that_is_none_is_refused_by_place(tmp_path: Path, line: str) -> No
 
 
 def test_nothing_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"expected a \.jsonl or \.txt file"):
+    with pytest.raises(DataError, match=r"expected a \.jsonl, \.csv or \.txt file"):
         read_questions(tmp_path)
-    with pytest.raises(DataError, match=r"expected a \.jsonl or \.txt file"):
+    with pytest.raises(DataError, match=r"expected a \.jsonl, \.csv or \.txt file"):
         read_questions(tmp_path / "nowhere.jsonl")
     (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(DataError, match="cannot be read as UTF-8"):
         read_questions(tmp_path)
+
+
+def test_a_byte_order_mark_and_a_line_separator_in_a_string_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('\ufeff{"question": "one\u2028two"}\r\n{"text": "three"}\n', encoding="utf-8")
+    assert read_questions(path) == ["one\u2028two", "three"]
+
+
+def test_of_messages_the_last_user_turn_is_the_question(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(
+        '{"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "Hello."},'
+        ' {"role": "user", "content": "what is bail?"}]}\n'
+    )
+    assert read_questions(path) == ["what is bail?"]
+    path.write_text('{"messages": 3}\n')
+    with pytest.raises(DataError, match=r"a\.jsonl:1: messages is int"):
+        read_questions(path)
+
+
+def test_csv_is_read_by_the_names_of_its_columns(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('\ufeffdomain,question\nlegal,"What is bail,\nand who pays?"\n,hello\n', encoding="utf-8")
+    assert read_labelled(path) == [Labelled("What is bail,\nand who pays?", "legal"), Labelled("hello", None)]
+    path.write_text("What is bail?\nWho pays?\n")
+    assert read_questions(path) == ["What is bail?", "Who pays?"]
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match="columns a, b"):
+        read_questions(path)

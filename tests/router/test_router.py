@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crma_adapters.errors import RouterError
-from crma_router.encoders.sentence_transformers import Embedder
-from crma_router.router import Router, RouterData
+from crma_router.encoders.base import Embedder
+from crma_router.roles.role_classifier import everything_asked
+from crma_router.router import Router, RouterData, fit_router
 
 QUESTION = "what is a fever and a rash"
 
@@ -60,6 +61,19 @@ def test_threads_may_share_a_router(router: Router, unseen: RouterData) -> None:
         assert list(threads.map(router.route, texts)) == [router.route(text) for text in texts]
 
 
+def test_a_language_that_the_encoder_was_not_trained_on_falls_back_with_that_cause(
+    data: RouterData, embedder: Embedder
+) -> None:
+    english = type(embedder)(languages=frozenset({"en"}))  # type: ignore[call-arg]
+    router = fit_router(data, english, roles=everything_asked(48))
+    german = "Der Vermieter will die Kaution wegen fever asthma vaccine nicht zurückgeben, was kann ich tun?"
+    assert (router.route(german).domain, router.route(german).cause) in (
+        (None, "language"),
+        (None, "out of domain"),
+    )
+    assert router.route("what is a fever and a rash").domain == "medical"
+
+
 def test_another_embedder_is_refused(router: Router, embedder: Embedder) -> None:
     other = type(embedder)(name="others")  # type: ignore[call-arg]
     with pytest.raises(RouterError, match="'others' given, but the router was fitted with 'words'"):
@@ -79,19 +93,3 @@ def test_what_was_asked_before_is_known_and_decided_alike(router: Router, embedd
     decision = fresh.route(text)
     assert fresh.route_known(text) == decision
     assert fresh.route_known(text + " and a rash") is None
-
-
-def test_a_new_text_is_read_once(router: Router, embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[str] = []
-
-    class Reader:
-        def corrected(self, text: str) -> str:
-            read.append(text)
-            return text.replace("feever", "fever")
-
-    monkeypatch.setattr("crma_router.router.spelling", Reader)
-    fresh = Router(router.model, embedder)
-    text = "what is a feever and a rash?"
-    assert fresh.route_known(text) is None
-    assert fresh.route(text) == router.route(text.replace("feever", "fever"))
-    assert read == [text]

@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from crma_adapters.crma.backbone import save_backbone
+from crma_adapters.crma.backbone import save_backbone, save_mixer
 from crma_adapters.crma.config import CrmaConfig
 from crma_adapters.crma.crma import Crma
 from crma_adapters.lora.lora_files import CONFIG_FILE, WEIGHTS_FILE
@@ -133,13 +133,41 @@ def write_adapter(folder: Path, *, name: str, base: BaseModel, backbone: str | N
     return folder
 
 
-def write_backbone(folder: Path, base: BaseModel) -> Path:
+def write_mixer(
+    folder: Path, *, name: str, base: BaseModel, backbone: str | None, layers: int = LAYERS, rank: int = 3
+) -> Path:
+    """An adapter that is a random mixer, with its card."""
+    crma = _random_crma(layers, rank, seed=len(name))
+    save_mixer(crma, folder, base_model=base.name, base_fingerprint=base.fingerprint)
+    card = AdapterCard(
+        name=name,
+        base_model=base.name,
+        base_fingerprint=base.fingerprint,
+        backbone=backbone,
+        rank=rank,
+        alpha=float(rank),
+        target_modules=("residual_mixer",),
+        data=CardData(1, 1, ("random",), ("none",)),
+        training=CardTraining(1, 1.0, 0, 0.001, 1),
+        holdout_loss=CardLoss(1.0, 1.0, 1.0),
+        kind="mixer",
+        mixing_rank=rank,
+    )
+    (folder / "adapter.json").write_bytes(card.to_json())
+    return folder
+
+
+def write_backbone(folder: Path, base: BaseModel, *, seed: int = 7) -> Path:
     """A random CRMA, strong enough to change what the model says."""
-    draw = torch.Generator().manual_seed(7)
-    directions = [torch.linalg.qr(torch.randn(HIDDEN, 4, generator=draw))[0] for _ in range(LAYERS)]
-    crma = Crma(CrmaConfig(HIDDEN, LAYERS, rank=4, form=1, initial_alpha=0.1), directions)
+    crma = _random_crma(LAYERS, 4, seed)
     save_backbone(crma, folder, base_model=base.name, base_fingerprint=base.fingerprint)
     return folder
+
+
+def _random_crma(layers: int, rank: int, seed: int) -> Crma:
+    draw = torch.Generator().manual_seed(seed)
+    directions = [torch.linalg.qr(torch.randn(HIDDEN, rank, generator=draw))[0] for _ in range(layers)]
+    return Crma(CrmaConfig(HIDDEN, layers, rank=rank, form=1, initial_alpha=0.1), directions)
 
 
 def publish_small_store(root: Path, drafts: Path, base: BaseModel, router: Path | None) -> Release:

@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from starlette.types import Message, Receive, Scope, Send
 
 from crma_router.conversation.sessions import Sessions
-from crma_router.drift import DriftWatch, usual_of
-from crma_router.policy import Evidence, Policy, RoutingDecision, decide
+from crma_router.drift import PSIMonitor, reference_stats
+from crma_router.policy import ClassifierOutput, Policy, RoutingDecision, decide
 from crma_server.http.routing import RoutingMiddleware
 from crma_server.observability.metrics import Metrics
 from crma_server.routing.catalog import Catalog, adapter_entry, backbone_entry
@@ -40,7 +40,9 @@ class CountingRouter:
         if "fever" in text or "court" in text:
             scores = {"legal": 0.98, "medical": 0.02} if "court" in text else {"legal": 0.02, "medical": 0.98}
         words = any(character.isalnum() for character in text)
-        return decide(Evidence(scores, 0.0 if max(scores.values()) > 0.5 else 9.0, 1.0, words), self.policy)
+        return decide(
+            ClassifierOutput(scores, 0.0 if max(scores.values()) > 0.5 else 9.0, 1.0, words), self.policy
+        )
 
 
 @dataclass
@@ -79,7 +81,7 @@ async def _application(scope: Scope, receive: Receive, send: Send) -> None:  # n
     await send({"type": "http.response.body", "body": b'{"ok":true}'})
 
 
-def make_server(sessions: Sessions | None = None, watch: DriftWatch | None = None) -> Server:
+def make_server(sessions: Sessions | None = None, watch: PSIMonitor | None = None) -> Server:
     adapters = {name: adapter_entry(name, *VERSIONS) for name in ("medical", "legal")}
     live = Live(Catalog(adapters, backbone_entry(VERSIONS[1])), CountingRouter(), 1, watch)
     registry = CollectorRegistry()
@@ -251,8 +253,8 @@ def test_nobody_but_the_user_decides(server: Server, hijacker: dict[str, Any]) -
 
 
 def test_drift_is_shown_once_there_is_enough_traffic() -> None:
-    usual = usual_of([CountingRouter().route("fever"), CountingRouter().route("court")])
-    server = make_server(watch=DriftWatch(usual))
+    usual = reference_stats([CountingRouter().route("fever"), CountingRouter().route("court")])
+    server = make_server(watch=PSIMonitor(usual))
     for _ in range(200):
         server.ask(user("a fever, is it?"))
     shown = generate_latest(server.registry).decode()

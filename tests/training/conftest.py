@@ -45,6 +45,7 @@ def make_job(base_model: Path, data_folder: Path, tmp_path: Path) -> Callable[..
         }
         job = {name: changes.pop(name, value) for name, value in paths.items()}
         defaults = {"model": str(base_model), "steps": 4, "batch_size": 4, "router": False}
+        defaults |= {"adapter": "lora", "backbone": "shared"}
         return Job(config=TrainConfig(**{**defaults, **changes}), **job)
 
     return make
@@ -105,7 +106,8 @@ def make_course(base_model: Path, data_folder: Path, tmp_path: Path) -> Callable
 
         def load() -> tuple[Workbench, tuple[Task, ...]]:
             bench = load_workbench(resolve_base_model(config.model), config)
-            dataset = load_dataset(data_folder, domains or ("code", "legal", "medical"))
+            chosen = domains or ("code", "legal", "medical")
+            dataset = load_dataset(data_folder, chosen, validation_share=config.validation_share)
             return bench, tuple(bench.task(domain) for domain in dataset.domains)
 
         return Course(load, tmp_path / "stages")

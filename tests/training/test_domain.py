@@ -30,7 +30,8 @@ def test_every_step_is_logged(train: Train, tmp_path: Path) -> None:
         spectral = line["spectral"]
         assert max(spectral[key] for key in ("mixing_norm_error", "row_error", "column_error")) < 1e-6
         assert spectral["alpha_min"] <= spectral["alpha_mean"] <= spectral["alpha_max"]
-        assert 0 < spectral["relative_change"] < 0.1
+        assert (spectral["relative_change"] > 0) == (line["step"] > 0)  # it starts as the base model
+        assert spectral["relative_change"] < 0.5
         assert line["tokens"] > 0
         assert line["tokens_per_s"] > 0
 
@@ -41,7 +42,7 @@ def test_a_frozen_weight_that_changes_stops_the_run(train: Train, monkeypatch: p
             bench.model.get_input_embeddings().weight[0, 0] += 1e-3
         return fit(bench, *arguments, **options)
 
-    monkeypatch.setattr("crma_training.domain.fit", careless)
+    monkeypatch.setattr("crma_training.learn.fit", careless)
     with pytest.raises(TrainingError, match="code: frozen base weights changed"):
         train()
 

@@ -6,7 +6,8 @@ from typing import Any, cast
 import pytest
 import torch
 
-from crma_training.methods.merging import Merging, factors
+from crma_training.low_rank import factors
+from crma_training.methods.merging import Merging
 from crma_training.methods.method import Lesson
 from crma_training.saved_lora import SavedLora
 

@@ -11,7 +11,7 @@ from crma_training.lora import DomainLora
 from crma_training.methods.lora_training import fresh_lora
 from crma_training.methods.method import Lesson
 from crma_training.methods.o_lora import OLora, down_projections, overlap
-from crma_training.methods.plain import Frozen
+from crma_training.methods.per_domain import FROZEN
 from crma_training.saved_lora import A, SavedLora
 
 MakeCourse = Callable[..., Any]
@@ -53,7 +53,7 @@ def test_earlier_loras_stay_and_all_stand_side_by_side(make_course: MakeCourse) 
     for before, after in pairwise(saved):
         for layer in before.layers:
             assert torch.equal(after.weights[layer + A][: before.settings["r"]], before.weights[layer + A])
-    assert course.files(stages[0] / "adapter") == course.files(course.learn(Frozen())[0] / "adapter")
+    assert course.files(stages[0] / "adapter") == course.files(course.learn(FROZEN)[0] / "adapter")
     assert OLora().serving(stages, 0).adapter == stages[2] / "adapter"
 
 

@@ -8,10 +8,13 @@ import pytest
 import torch
 
 from crma_adapters.crma.crma import Crma
-from crma_training.methods.plain import Frozen, FrozenMatched, Joint, Naive, matched_config
+from crma_training.methods.per_domain import FROZEN, PerDomain, matched_rank
+from crma_training.methods.plain import Joint, Naive
 from crma_training.saved_lora import SavedLora
 
 MakeCourse = Callable[..., Any]
+
+MATCHED = PerDomain("frozen-matched", matched=True)
 
 
 def size(stage: Path) -> int:
@@ -28,19 +31,20 @@ def test_naive_starts_a_domain_where_the_last_one_ended(make_course: MakeCourse)
 
 def test_what_frozen_learns_of_a_domain_does_not_depend_on_the_others(make_course: MakeCourse) -> None:
     course = make_course("code", "legal")
-    stages = course.learn(Frozen())
-    turned = make_course("legal", "code").learn(Frozen(), name="turned")
+    stages = course.learn(FROZEN)
+    turned = make_course("legal", "code").learn(FROZEN, name="turned")
     assert [course.files(stage) for stage in stages] == [course.files(stage) for stage in reversed(turned)]
-    assert Frozen().serving(stages, 0).adapter == stages[0] / "adapter"
-    assert Frozen().serving(stages[:1], 1).adapter is None
+    assert FROZEN.serving(stages, 0).adapter == stages[0] / "adapter"
+    assert FROZEN.serving(stages[:1], 1).adapter is None
 
 
 def test_frozen_matched_has_at_least_the_parameters_of_crma_more(make_course: MakeCourse) -> None:
     course = make_course("code", steps=1)
     bench, _ = course.load()
     extra = sum(p.numel() for p in Crma.from_model(bench.model, mode="residual", rank=16).parameters())
-    plain, matched = size(course.learn(Frozen())[0]), size(course.learn(FrozenMatched())[0])
-    config = matched_config(bench)
+    plain, matched = size(course.learn(FROZEN)[0]), size(course.learn(MATCHED)[0])
+    config = MATCHED.config(bench)
+    assert config.rank == matched_rank(bench)
     assert plain + extra <= matched < plain + extra + plain / bench.config.rank
     assert config.lora_alpha / config.rank == pytest.approx(bench.config.lora_alpha / bench.config.rank)
 

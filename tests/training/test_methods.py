@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from crma_adapters.errors import ConfigError
-from crma_training.lora import DomainLora
-from crma_training.methods.plain import Frozen
+from crma_training.adapter import at_work
 from crma_training.methods.registry import METHODS, methods_named
 
 MakeCourse = Callable[..., Any]
@@ -17,8 +16,7 @@ MakeCourse = Callable[..., Any]
 @pytest.mark.parametrize("name", METHODS)
 def test_a_run_in_one_process_equals_one_in_a_process_per_domain(make_course: MakeCourse, name: str) -> None:
     course, method = make_course("code", "legal"), METHODS[name]
-    basis = course.learn(Frozen(), name="basis") if method.basis else ()
-    assert method.basis in (None, "frozen")
+    basis = course.learn(METHODS[method.basis], name="basis") if method.basis else ()
     whole = course.learn(method, basis=basis, name="whole")
     parts = course.learn(method, basis=basis, name="parts", reload=True)
     assert [course.files(stage) for stage in whole] == [course.files(stage) for stage in parts]
@@ -32,9 +30,8 @@ def assert_servable(course: Any, method: Any, stages: tuple[Path, ...]) -> None:
     assert serving is not None
     assert serving.adapter is not None
     bare = bench.loss(tasks[-1].train)
-    lora = DomainLora.saved(bench.model, serving.adapter)
-    assert bench.loss(tasks[-1].train) < bare
-    lora.remove()
+    with at_work(bench.model, serving.adapter, serving.backbone):
+        assert bench.loss(tasks[-1].train) < bare
 
 
 def test_unknown_names_are_refused() -> None:

@@ -87,11 +87,11 @@ def test_changed_options_or_data_are_another_run(train: Train, write_rows: Write
 def test_an_interruption_keeps_what_was_finished_and_nothing_else(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(bench: Any, crma: Any, task: Any, folder: Path, events: Any) -> Any:
+    def interrupted(bench: Any, task: Any, folder: Path, beginning: Any, events: Any) -> Any:
         if task.name == "legal":
             (folder / "half").write_bytes(b"")
             raise KeyboardInterrupt
-        return train_domain(bench, crma, task, folder, events)
+        return train_domain(bench, task, folder, beginning, events)
 
     monkeypatch.setattr("crma_training.sequence.train_domain", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -111,10 +111,10 @@ def test_an_interruption_keeps_what_was_finished_and_nothing_else(
 
 
 def test_a_finished_lora_that_changes_stops_the_run(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    def careless(bench: Any, crma: Any, task: Any, folder: Path, events: Any) -> Any:
+    def careless(bench: Any, task: Any, folder: Path, beginning: Any, events: Any) -> Any:
         if task.name == "financial":
             (folder.parent / "code" / "adapter" / "adapter_model.safetensors").write_bytes(b"x")
-        return train_domain(bench, crma, task, folder, events)
+        return train_domain(bench, task, folder, beginning, events)
 
     monkeypatch.setattr("crma_training.sequence.train_domain", careless)
     with pytest.raises(TrainingError, match=r"code/adapter/adapter_model\.safetensors is not what"):

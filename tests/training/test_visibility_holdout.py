@@ -25,22 +25,18 @@ def test_the_domain_in_training_and_the_earlier_ones_are_measured(train: Train, 
         ("legal", 4),
         ("legal", 5),
     ]
-    assert [(reading.domain, reading.step) for reading in code][-2:] == [("code", 5), ("legal", 5)]
+    assert [(reading.domain, reading.step) for reading in code][-1:] == [("code", 5)]
     assert {reading.rows for reading in (*legal, *code)} == {3}
     assert all(reading.seconds > 0 for reading in (*legal, *code))
 
 
-def test_a_sample_of_all_rows_agrees_with_the_card_and_the_drift(train: Train, tmp_path: Path) -> None:
-    release = train(domains=("legal", "code"), steps=8, learning_rate=1e-2, holdout_rows=100)
+def test_a_sample_of_all_rows_agrees_with_the_card(train: Train, tmp_path: Path) -> None:
+    train(domains=("legal", "code"), steps=8, learning_rate=1e-2, holdout_rows=100)
     run = tmp_path / "run"
     readings = read_holdout(run / "legal")
     card = read_card(run / "legal" / "adapter")
     assert readings[0].loss == pytest.approx(card.holdout_loss.before, rel=1e-6)
     assert readings[-1].loss == pytest.approx(card.holdout_loss.after, rel=1e-3)  # there in bfloat16
-    (later,) = (reading for reading in read_holdout(run / "code") if reading.domain == "legal")
-    drift = release.adapters["legal"].drift
-    assert drift is not None
-    assert later.loss == pytest.approx(card.holdout_loss.after * (1 + drift), rel=1e-9)
 
 
 @pytest.fixture

@@ -61,8 +61,8 @@ READ: dict[str, Callable[[LoggedStep], float]] = {
 def test_a_domain_that_starts_again_is_shown_once(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(bench: Any, crma: Any, task: Any, folder: Path, events: EventWriter) -> Any:
-        card = train_domain(bench, crma, task, folder, events)
+    def interrupted(bench: Any, task: Any, folder: Path, beginning: Any, events: EventWriter) -> Any:
+        card = train_domain(bench, task, folder, beginning, events)
         if task.name == "legal":
             raise KeyboardInterrupt
         return card

@@ -13,11 +13,11 @@ from crma_adapters.cli.command import run_command
 from crma_training.flags import add_options, config_from, names
 
 DESCRIPTION = """\
-Trains one LoRA per domain, in sequence, on a CRMA backbone that keeps training, fits the
+Trains one adapter per domain, in sequence, then a backbone that answers all domains, fits the
 router on the same data and publishes one release into the store. A run that was stopped goes on at the last
 finished domain: give the same command again. `crma-train demo-data DIR` builds the demo dataset,
 `crma-train check DIR` looks a dataset over, `crma-train report RUN` makes a run's report again,
-`crma-train router` fits the router alone.
+`crma-train router` fits the router alone, `crma-train consolidate` makes the backbone of a store alone.
 """
 
 
@@ -36,6 +36,10 @@ def main(argv: list[str] | None = None) -> int:
         from crma_training.router_command import main as router
 
         return router(arguments[1:])
+    if arguments[:1] == ["consolidate"]:
+        from crma_training.consolidate_command import main as consolidate
+
+        return consolidate(arguments[1:])
     if arguments[:1] == ["check"]:
         from crma_training.data.checks.command import main as check
 

@@ -9,11 +9,17 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from crma_adapters.crma.config import MODES, Mode
 from crma_adapters.errors import ConfigError
 from crma_adapters.models.base_model import DEFAULT_BASE_MODEL
+from crma_training.data.formats import parse_columns
+from crma_training.data.rows import LEARN, OVERLONG, Learn, Overlong
+
+KINDS = ("lora", "mixer", "both")
+BACKBONES = ("consolidated", "shared", "none")
+STARTS = ("fresh", "previous", "mean", "nearest")
 
 
 def _option(default: Any, meaning: str, choices: tuple[str, ...] = ()) -> Any:
@@ -28,7 +34,25 @@ class TrainConfig:
     epochs: int = _option(2, "passes over each domain's training rows")
     steps: int = _option(0, "optimizer steps per domain, instead of --epochs (0: by epochs)")
     batch_size: int = _option(8, "rows per optimizer step")
-    max_length: int = _option(256, "tokens per row; a longer answer is cut, a longer question is refused")
+    max_length: int = _option(256, "tokens per row; --overlong says what becomes of longer ones")
+    overlong: Overlong = _option(  # noqa: RUF009
+        "truncate", "rows that are too long: lose their tail, are dropped, or end the run", OVERLONG
+    )
+    learn: Learn = _option(  # noqa: RUF009
+        "all", "assistant turns of a conversation that are learnt", LEARN
+    )
+    columns: str = _option("", "names of your columns, as in question=Frage,answer=Antwort")
+    checks: str = _option(
+        "error",
+        "checks of the data first: not made, said, or said with leaks refused",
+        ("off", "warn", "error"),
+    )
+    adapter: Literal["lora", "mixer", "both"] = _option(
+        "mixer", "what is trained for a domain: a LoRA, a mixer (a CRMA of its own) or both", KINDS
+    )
+    start: Literal["fresh", "previous", "mean", "nearest"] = _option(
+        "fresh", "what a domain's adapter starts from: nothing, or earlier domains' adapters", STARTS
+    )
     rank: int = _option(4, "LoRA rank")
     lora_alpha: int = _option(8, "LoRA alpha; the update is scaled by alpha / rank")
     target_modules: tuple[str, ...] = _option(
@@ -43,13 +67,23 @@ class TrainConfig:
     schedule: str = _option("cosine", "learning rate after the warm-up", ("cosine", "linear"))
     warmup: float = _option(0.05, "share of the steps over which the learning rate rises")
     zclip_threshold: float = _option(2.5, "z-score of a group's gradient norm above which it is clipped")
+    backbone: Literal["consolidated", "shared", "none"] = _option(
+        "consolidated",
+        "the CRMA of the release: distilled from all domains' answers once they are learnt, trained along "
+        "under every domain's adapter, or none",
+        BACKBONES,
+    )
+    consolidation_epochs: int = _option(3, "passes over the teachers' answers")
+    consolidation_questions: int = _option(300, "questions that each domain's teacher answers, at most")
     mode: Mode = _option("residual", "form of CRMA", MODES)  # noqa: RUF009
     mixing_rank: int = _option(16, "rank of CRMA's map in every block")
-    freeze_backbone: bool = _option(False, "train the LoRAs only; CRMA stays as it is, so nothing can drift")
+    freeze_backbone: bool = _option(False, "with --backbone shared: CRMA stays as it is, only adapters train")
     holdout_every: int = _option(
         40, "steps between two measurements of the holdout in training (0: before and after only)"
     )
     holdout_rows: int = _option(12, "holdout rows measured then; before, after and drift take all")
+    patience: int = _option(3, "measurements of the validation loss without a gain that end training")
+    validate_every: int = _option(0, "steps between two of them (0: half an epoch)")
     validation_share: float = _option(
         0.0, "share of each domain's training questions kept for validation, without a validation.jsonl"
     )
@@ -71,12 +105,17 @@ class TrainConfig:
             "lora_alpha",
             "mixing_rank",
             "holdout_rows",
+            "patience",
+            "consolidation_epochs",
+            "consolidation_questions",
         )
         for name in at_least_one:
             self._require(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("steps", "holdout_every"):
+        for name in ("steps", "holdout_every", "validate_every"):
             self._require(name, getattr(self, name) >= 0, "0 or more")
         self._require("warmup", 0 <= self.warmup < 1, "in [0, 1)")
+        self._require("crma_dropout", 0 <= self.crma_dropout < 1, "in [0, 1)")
+        parse_columns(self.columns)
         self._require("validation_share", 0 <= self.validation_share < 1, "in [0, 1)")
         self._require("zclip_threshold", self.zclip_threshold > 0, "above 0")
         self._require("target_modules", len(self.target_modules) > 0, "at least one layer name")

@@ -1,78 +1,124 @@
-"""One domain from start to end: measured, a fresh LoRA trained with the CRMA backbone, saved, measured again.
+"""One domain of a training run from start to end: measured, learnt, saved, measured again, described."""
 
-Owns: what a finished domain leaves behind, its card included. Knows nothing of other domains or of releases.
-"""
-
-import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from crma_adapters.crma.attach import attach
-from crma_adapters.crma.backbone import save_backbone
+import numpy as np
+
+from crma_adapters.crma.backbone import load_backbone, save_backbone
 from crma_adapters.crma.crma import Crma
 from crma_adapters.errors import TrainingError
-from crma_adapters.store.card import CARD_FILE, AdapterCard, CardData, CardLoss, CardTraining
+from crma_adapters.store.card import (
+    CARD_FILE,
+    AdapterCard,
+    CardData,
+    CardLoss,
+    CardStart,
+    CardTraining,
+    CardValidation,
+)
 from crma_adapters.store.parts import BACKBONE as BACKBONE_PART
 from crma_adapters.store.parts import describe_part
-from crma_training.fit import fit, own_batches, parameter_groups, steps_for
-from crma_training.lora import DomainLora
+from crma_training.adapter import DomainAdapter, at_work
+from crma_training.data.tokens import Example
+from crma_training.fit import own_batches, steps_for
+from crma_training.learn import ADAPTER, BACKBONE, Learnt, Watch, learn_domain
+from crma_training.losses import row_losses
 from crma_training.metrics import MetricsLog
 from crma_training.visibility.environment import write_environment
 from crma_training.visibility.holdout import HoldoutCurve, HoldoutLog
 from crma_training.visibility.tensorboard import EventWriter
 from crma_training.workbench import Task, Workbench
 
-ADAPTER, BACKBONE = "adapter", "backbone"  # a finished domain's folders
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a domain's training begins with: the adapter it goes on from, and what that is of; the shared
+    backbone under it, which trains along, None for the bare base model.
+    """
+
+    start: Path | None = None
+    start_of: tuple[str, ...] = ()
+    backbone: Crma | None = None
 
 
 def train_domain(
-    bench: Workbench, crma: Crma, task: Task, folder: Path, events: EventWriter | None = None
+    bench: Workbench,
+    task: Task,
+    folder: Path,
+    beginning: Beginning | None = None,
+    events: EventWriter | None = None,
 ) -> AdapterCard:
-    """Trains one domain; writes its LoRA with its card, backbone snapshot and metrics into `folder`, and the
-    metrics to `events` too.
+    """Trains one domain; writes its adapter with its card, the backbone as it left it and metrics into
+    `folder`, and the metrics to `events` too.
 
     Raises:
         TrainingError: the loss is not finite, or a frozen weight changed.
     """
-    config, base = bench.config, bench.base
+    config, beginning = bench.config, beginning or Beginning()
     steps = steps_for(task, config)
     write_environment(folder)
     weights = bench.weights_digest()
     loss_base = bench.loss(task.holdout)
-    with attach(bench.model, crma) as attachment:
-        loss_before = bench.loss(task.holdout)
-        lora = DomainLora.fresh(bench.model, config, domain_seed(config.seed, task.name))
-        groups = parameter_groups(config, lora, crma)
-        with MetricsLog(folder, task.name, steps, events.step if events else None) as log:
-            batches = own_batches(task, config, steps)
-            holdout = HoldoutLog(folder, events.holdout if events else None)
-            watch = HoldoutCurve(bench, task, attachment, holdout, log)
-            answer_tokens = fit(bench, groups, batches, log, attachment=attachment, watch=watch)
-        lora.save(folder / ADAPTER, base.name)
-        lora.load(folder / ADAPTER)
-        loss_after = bench.loss(task.holdout)
-        lora.remove()
+    backbone = folder / BACKBONE if beginning.backbone is not None else None
+    loss_before = loss_base
+    if beginning.backbone is not None and backbone is not None:
+        _save(beginning.backbone, backbone, bench)
+        with at_work(bench.model, None, backbone):
+            loss_before = bench.loss(task.holdout)
+
+    def watch(adapter: DomainAdapter, log: MetricsLog) -> Watch:
+        holdout = HoldoutLog(folder, events.holdout if events else None)
+        return HoldoutCurve(bench, task, adapter.attachment, holdout, log)
+
+    learnt = learn_domain(
+        bench,
+        task.name,
+        own_batches(task, config, steps),
+        steps,
+        folder,
+        start=beginning.start,
+        backbone=beginning.backbone,
+        train_backbone=not config.freeze_backbone,
+        validation=task.validation,
+        watch=watch,
+        on_step=events.step if events else None,
+    )
     if bench.weights_digest() != weights:
         raise TrainingError(f"{task.name}: frozen base weights changed in training; this is a bug")
-    save_backbone(crma, folder / BACKBONE, base_model=base.name, base_fingerprint=base.fingerprint)
+    if beginning.backbone is not None and backbone is not None:
+        _save(beginning.backbone, backbone, bench)
+    with at_work(bench.model, folder / ADAPTER, backbone):
+        loss_after = bench.loss(task.holdout)
+        validation = rows_loss(bench, task.validation)
+    version = None if backbone is None else backbone_version(backbone)
     loss = CardLoss(base=loss_base, before=loss_before, after=loss_after)
-    card = adapter_card(bench, task, backbone_version(folder / BACKBONE), steps, answer_tokens, loss)
+    card = adapter_card(bench, task, version, learnt, loss, beginning, validation)
     (folder / ADAPTER / CARD_FILE).write_bytes(card.to_json())
     return card
 
 
 def adapter_card(
-    bench: Workbench, task: Task, backbone: str, steps: int, answer_tokens: int, loss: CardLoss
+    bench: Workbench,
+    task: Task,
+    backbone: str | None,
+    learnt: Learnt,
+    loss: CardLoss,
+    beginning: Beginning,
+    validation: CardValidation | None,
 ) -> AdapterCard:
+    """What the store keeps of how an adapter was trained."""
     config, base = bench.config, bench.base
+    mixer = config.adapter == "mixer"
     return AdapterCard(
         name=task.name,
         base_model=base.name,
         base_fingerprint=base.fingerprint,
         backbone=backbone,
-        rank=config.rank,
-        alpha=config.lora_alpha,
-        target_modules=config.target_modules,
+        rank=config.mixing_rank if mixer else config.rank,
+        alpha=float(config.mixing_rank) if mixer else config.lora_alpha,
+        target_modules=("residual_mixer",) if mixer else config.target_modules,
         data=CardData(
             rows_train=len(task.train),
             rows_holdout=len(task.holdout),
@@ -80,14 +126,28 @@ def adapter_card(
             licences=_distinct(row.licence for row in task.domain.train),
         ),
         training=CardTraining(
-            steps=steps,
-            epochs=round(steps * config.batch_size / len(task.train), 3),
+            steps=learnt.steps,
+            epochs=round(learnt.steps * config.batch_size / len(task.train), 3),
             seed=config.seed,
-            learning_rate=config.learning_rate,
-            tokens=answer_tokens,
+            learning_rate=config.crma_learning_rate if mixer else config.learning_rate,
+            tokens=learnt.answer_tokens,
         ),
         holdout_loss=loss,
+        kind=config.adapter,
+        mixing_rank=None if config.adapter == "lora" else config.mixing_rank,
+        validation_loss=validation,
+        start=CardStart(config.start if beginning.start else "fresh", beginning.start_of),
+        parameters=learnt.parameters,
     )
+
+
+def rows_loss(bench: Workbench, rows: Sequence[Example]) -> CardValidation | None:
+    """Mean and standard error of the rows' losses with what is on the model now; None below two rows."""
+    if len(rows) < 2:
+        return None
+    losses = np.array(row_losses(bench.model, rows, 2 * bench.config.batch_size, bench.pad_id))
+    error = float(losses.std(ddof=1) / np.sqrt(len(losses)))
+    return CardValidation(float(losses.mean()), error, len(losses))
 
 
 def backbone_version(folder: Path) -> str:
@@ -95,9 +155,13 @@ def backbone_version(folder: Path) -> str:
     return describe_part(folder, BACKBONE_PART).version
 
 
-def domain_seed(seed: int, name: str) -> int:
-    """A domain's own seed, so that its LoRA does not depend on which domains ran before in this process."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8]) >> 1
+def read_backbone(folder: Path | None) -> Crma | None:
+    """The saved backbone, read back from disk so that a resumed run sees what an uninterrupted one saw."""
+    return None if folder is None else load_backbone(folder)
+
+
+def _save(crma: Crma, folder: Path, bench: Workbench) -> None:
+    save_backbone(crma, folder, base_model=bench.base.name, base_fingerprint=bench.base.fingerprint)
 
 
 def _distinct(values: Iterable[str]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ saved before and after.
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from crma_adapters.crma.attach import Attachment
 from crma_adapters.crma.crma import Crma
 from crma_adapters.errors import TrainingError
 from crma_training.config import TrainConfig
-from crma_training.data.tokens import Example, collate, training_order
+from crma_training.data.tokens import Batch, Example, collate, training_order
 from crma_training.lora import DomainLora
 from crma_training.losses import answer_loss
 from crma_training.metrics import MetricsLog, StepMetrics
@@ -24,22 +25,29 @@ from crma_training.workbench import Task, Workbench
 
 Batches = Iterable[Sequence[Example]]
 
+R = TypeVar("R")
+RowsLoss = Callable[[Any, Sequence[R], Batch], Tensor]
+"""The loss (a scalar) of a model on a batch of rows that are more than examples."""
+
 
 def fit(
     bench: Workbench,
     groups: Sequence[ParameterGroup],
-    batches: Batches,
+    batches: Iterable[Sequence[Any]],
     log: MetricsLog,
     *,
     attachment: Attachment | None = None,
+    rows: RowsLoss[Any] | None = None,
     penalty: Callable[[], Tensor] | None = None,
-    watch: Callable[[int], None] | None = None,
+    watch: Callable[[int], bool | None] | None = None,
 ) -> int:
     """Trains the groups, a step per batch; returns the number of answer tokens learnt from.
 
-    `attachment` is the CRMA in use, whose blocks are logged. `penalty` is added to each batch's loss (a
-    regulariser; the logged loss is without it). `watch` is called with the number of steps done, before the
-    first and after each; it must leave the model as it finds it.
+    `attachment` is the CRMA in use, whose blocks are logged. `rows` is the loss of batches whose rows hold
+    more than their `example`; else a batch is of examples and its loss that of their answers. `penalty` is
+    added to each batch's loss (a regulariser; the logged loss is without it). `watch` is called with the
+    number of steps done, before the first and after each; it must leave the model as it finds it, and ends
+    the training by returning True.
 
     Raises:
         TrainingError: the loss is not finite.
@@ -51,9 +59,9 @@ def fit(
     answer_tokens = 0
     if watch is not None:
         watch(0)
-    for step, examples in enumerate(batches):
-        batch = collate(examples, bench.pad_id)
-        loss = answer_loss(bench.model, batch)
+    for step, given in enumerate(batches):
+        batch = collate([row.example for row in given] if rows else given, bench.pad_id)
+        loss = rows(bench.model, given, batch) if rows else answer_loss(bench.model, batch)
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"{log.domain}: loss is {loss.item()} at step {step}; lower --learning-rate, "
@@ -76,8 +84,8 @@ def fit(
             )
         )
         answer_tokens += batch.answer_tokens
-        if watch is not None:
-            watch(step + 1)
+        if watch is not None and watch(step + 1):
+            break
     if attachment is not None:
         attachment.record_updates = False
     return answer_tokens
@@ -114,15 +122,17 @@ def parameter_groups(config: TrainConfig, lora: DomainLora, crma: Crma) -> list[
     return groups + crma_groups(config, crma)
 
 
-def crma_groups(config: TrainConfig, crma: Crma) -> list[ParameterGroup]:
-    """CRMA's projections and logits, those that are not frozen."""
+def crma_groups(config: TrainConfig, crma: Crma, prefix: str = "") -> list[ParameterGroup]:
+    """A CRMA's projections and logits that are not frozen; `prefix` tells a mixer's from a backbone's."""
     settings = {
         "projections": (config.crma_learning_rate, config.crma_weight_decay),
         "logits": (config.logits_learning_rate, 0.0),
     }
     found = crma.parameter_groups()
     return [
-        ParameterGroup(name, tuple(found[name]), *rates) for name, rates in settings.items() if found[name]
+        ParameterGroup(prefix + name, tuple(found[name]), *rates)
+        for name, rates in settings.items()
+        if found[name]
     ]
 
 

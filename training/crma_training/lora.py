@@ -3,6 +3,7 @@
 Owns: a LoRA's life on a model. Knows nothing of CRMA or of training.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ class DomainLora:
     """A LoRA injected into `model`'s linear layers; B starts at zero, so it starts as the identity."""
 
     def __init__(self, model: Any, settings: LoraConfig) -> None:
-        self._settings = settings
+        self._settings = self._beside = settings
         self._peft: Any = get_peft_model(model, settings)
 
     @classmethod
@@ -62,6 +63,27 @@ class DomainLora:
         for name, parameter in self._peft.named_parameters():
             if f".{EARLIER}." in name:
                 parameter.requires_grad_(False)
+
+    def add_trainable(self, directory: Path | None, rank: int) -> tuple[nn.Parameter, ...]:
+        """Puts another LoRA beside this one, saved or fresh with this one's scaling, and trains both; returns
+        its parameters.
+        """
+        if directory is None:
+            alpha = round(self._settings.lora_alpha * rank / self._settings.r)
+            settings = replace(self._settings, r=rank, lora_alpha=alpha)
+        else:
+            settings = _saved_settings(directory, trainable=True)
+        self._peft.add_adapter(EARLIER, settings)
+        if directory is not None:
+            set_peft_model_state_dict(self._peft, load_file(str(directory / WEIGHTS)), adapter_name=EARLIER)
+        self._peft.base_model.set_adapter([OWN, EARLIER])  # makes all of both trainable
+        self._beside = settings
+        return tuple(p for name, p in self._peft.named_parameters() if f".{EARLIER}." in name)
+
+    def save_beside(self, directory: Path, base_model: str) -> None:
+        """Writes the LoRA that `add_trainable` put beside this one."""
+        settings = {**self._beside.to_dict(), "base_model_name_or_path": base_model, "inference_mode": True}
+        SavedLora(get_peft_model_state_dict(self._peft, adapter_name=EARLIER), settings).write(directory)
 
     def layers(self) -> dict[str, Any]:
         """PEFT's layers by name; `.lora_A[OWN].weight` is (rank, inputs), `.lora_B[OWN].weight` is

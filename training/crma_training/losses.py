@@ -18,11 +18,11 @@ from crma_training.data.tokens import Batch, Example, collate
 
 def answer_loss(model: Any, batch: Batch, reduction: str = "mean") -> Tensor:
     """Cross-entropy (nats per answer token), a scalar in float32."""
-    logits, targets = _answer_logits(model, batch)
+    logits, targets = answer_logits(model, batch)
     return cross_entropy(logits, targets[targets != -100], reduction=reduction)
 
 
-def _answer_logits(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+def answer_logits(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
     """Logits (N, vocabulary) float32 of the N answer tokens, row by row, and the targets (B, t) they predict.
 
     The vocabulary projection is a fifth of a small model's work, so it runs on the (N, d) states that predict
@@ -67,6 +67,11 @@ def mean_answer_loss(model: Any, examples: Sequence[Example], batch_size: int, p
     return total / tokens
 
 
+def row_losses(model: Any, examples: Sequence[Example], batch_size: int, pad_id: int) -> tuple[float, ...]:
+    """Every row's loss (nats per answer token), in the order given, in evaluation mode."""
+    return tuple(score.loss / score.tokens for score in answer_scores(model, examples, batch_size, pad_id))
+
+
 @dataclass(frozen=True)
 class AnswerScore:
     """One row: its summed loss (nats), its answer tokens, and whether each of them was the most likely one.
@@ -90,7 +95,7 @@ def answer_scores(
     scores: dict[int, AnswerScore] = {}
     for start in range(0, len(order), batch_size):
         indices = order[start : start + batch_size]
-        logits, targets = _answer_logits(model, collate([examples[index] for index in indices], pad_id))
+        logits, targets = answer_logits(model, collate([examples[index] for index in indices], pad_id))
         expected = targets[targets != -100]
         losses = cross_entropy(logits, expected, reduction="none").double().cpu()
         right = (logits.argmax(-1) == expected).cpu()

@@ -1,80 +1,76 @@
-"""From a finished run to one published release.
-
-Owns: which parts make the release, and the refusal to publish over a release that the run does not know.
-Knows nothing of how the parts were made.
-"""
+"""From a finished run to one published release, on top of whatever is live by then."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from crma_adapters.errors import TrainingError
 from crma_adapters.models.base_model import BaseModel
-from crma_adapters.store.canary import carried_over
+from crma_adapters.store.card import AdapterCard
+from crma_adapters.store.refresh import PairedLosses, compare_losses, refresh_entry
 from crma_adapters.store.release import AdapterEntry, Release
 from crma_adapters.store.store import Store
-from crma_training.drift import TrainedAdapter
-from crma_training.start import Start, live_release
+from crma_training.start import live_release
+from crma_training.workbench import Task
 
 
 @dataclass(frozen=True)
-class Harvest:
-    """What a run brings to the store: folders of its parts, and the measured drift of adapters under
-    `backbone`.
+class TrainedAdapter:
+    """A saved adapter folder, its card, its domain's rows, and the backbone it was trained on, if any."""
 
-    `drift` covers the carried adapters that were measured too; the others keep what the old release says of
-    them. `router` is None if none was fitted: a release that carries adapters then keeps the old one.
+    task: Task
+    adapter: Path
+    card: AdapterCard
+    backbone: Path | None
+
+
+@dataclass(frozen=True)
+class RunOutputs:
+    """What a run brings to the store.
+
+    Attributes:
+        adapters: pinned to their own backbones.
+        backbone: the newest one, None to keep what is live.
+        losses: paired validation losses of earlier domains under their own and the newest backbone; those
+            that are not worse move to the newest.
+        drift: relative change of their holdout losses, where measured.
+        router: None to keep what is live.
     """
 
     base: BaseModel
-    start: Start
-    backbone: Path
     adapters: tuple[TrainedAdapter, ...]
-    drift: Mapping[str, float | None]
+    backbone: Path | None
+    losses: Mapping[str, PairedLosses]
+    drift: Mapping[str, float]
     router: Path | None
     note: str
 
 
-def publish(store: Store, harvest: Harvest) -> Release:
-    """Adds the parts and makes one release of them; if the live one has the same content, it stays.
-
-    Raises:
-        TrainingError: another release went live since the run began.
+def publish(store: Store, outputs: RunOutputs) -> Release:
+    """Adds the parts and makes one release of them and of the live one's other domains; if the live release
+    has the same content, it stays.
     """
     with store.publishing():
         live = live_release(store)
-        backbone = store.add_backbone(harvest.backbone)
-        router = store.add_router(harvest.router) if harvest.router else None
-        entries = {item.card.name: _trained(store, item, harvest) for item in harvest.adapters}
-        if harvest.start.carried:
-            before = store.release(harvest.start.release)
-            router = router or before.router
-            for name in harvest.start.carried:
-                old = before.adapters[name]
-                carried = carried_over(old, same_backbone=backbone == before.backbone)
-                entries[name] = replace(carried, drift=harvest.drift.get(name, old.drift))
-        _refuse_overtaken(store, live, harvest.start, entries)
+        placed = live.placed() if live else None
+        for item in outputs.adapters:
+            if item.backbone is not None:
+                store.add_backbone(item.backbone)
+        newest = store.add_backbone(outputs.backbone) if outputs.backbone else None
+        newest = newest or (live.backbone if live else None)
+        entries = dict(placed.adapters) if placed else {}
+        for item in outputs.adapters:
+            part = store.add_adapter(item.card.name, item.adapter)
+            entries[item.card.name] = AdapterEntry.pinned(part, item.card.backbone)
+        for name, losses in outputs.losses.items():
+            assert newest is not None
+            figures = compare_losses(losses.own, losses.newest, backbone=newest.version)
+            moved = refresh_entry(entries[name], figures)
+            entries[name] = replace(moved, drift=outputs.drift.get(name)) if figures.is_not_worse else moved
         return store.publish(
-            base_model=harvest.base.name,
-            base_fingerprint=harvest.base.fingerprint,
-            backbone=backbone,
+            base_model=outputs.base.name,
+            base_fingerprint=outputs.base.fingerprint,
+            backbone=newest,
             adapters=entries,
-            router=router,
-            note=harvest.note,
+            router=store.add_router(outputs.router) if outputs.router else (live.router if live else None),
+            note=outputs.note,
         )
-
-
-def _trained(store: Store, item: TrainedAdapter, harvest: Harvest) -> AdapterEntry:
-    part = store.add_adapter(item.card.name, item.adapter)
-    return AdapterEntry(part, item.card.backbone, harvest.drift[item.card.name])
-
-
-def _refuse_overtaken(
-    store: Store, live: Release | None, start: Start, entries: Mapping[str, AdapterEntry]
-) -> None:
-    if live is None or live.number == start.release or live.adapters == entries:
-        return
-    raise TrainingError(
-        f"{store.root}: release {live.number} went live since this run began (at release {start.release}), "
-        "and publishing would undo it; give --run a new folder to train on top of it"
-    )

@@ -1,8 +1,5 @@
-"""`crma-train router`: the router alone, fitted again on the data.
-
-Owns: its command line, and what must be there. Knows nothing of how routing works. The language model and the
-adapters stay as they are: for questions that were added, or a better way of fitting.
-"""
+"""`crma-train router`: the router alone, fitted again on the data; language model and adapters stay as
+they are."""
 
 import argparse
 import tempfile
@@ -13,6 +10,7 @@ from crma_adapters.errors import ConfigError
 from crma_adapters.store.publication import Publication, publish_parts
 from crma_adapters.store.release import Release
 from crma_adapters.store.store import Store
+from crma_router.encoders.base import DEFAULT_EMBEDDER, MINILM_NAME, USE_NAME
 from crma_training.data.dataset import load_dataset
 from crma_training.routing import fit_release_router
 
@@ -35,18 +33,25 @@ def main(argv: list[str]) -> int:
         "--keep-examples", action=argparse.BooleanOptionalAction, default=True,
         help="keep the questions beside it, so that crma-route can change it (default: yes)",
     )  # fmt: skip
+    parser.add_argument(
+        "--embedder", default=DEFAULT_EMBEDDER, metavar="NAME",
+        help=f"{USE_NAME}, {MINILM_NAME}, a sentence-transformers folder or hub id, or two joined by ' + ' "
+        f"(default: {DEFAULT_EMBEDDER})",
+    )  # fmt: skip
     args = parser.parse_args(argv)
     return run_command(lambda: _run(args))
 
 
 def _run(args: argparse.Namespace) -> int:
-    release = fit_again(args.data, Store(args.adapters), args.seed, keep_examples=args.keep_examples)
+    release = fit_again(
+        args.data, Store(args.adapters), args.seed, keep_examples=args.keep_examples, embedder=args.embedder
+    )
     assert release.router is not None
     print(f"release {release.number} is live in {args.adapters}, with router {release.router.version}")
     return 0
 
 
-def fit_again(data: Path, store: Store, seed: int, *, keep_examples: bool) -> Release:
+def fit_again(data: Path, store: Store, seed: int, *, keep_examples: bool, embedder: str) -> Release:
     """Publish the live release with a router fitted on the adapters' domains of the folder `data`.
 
     Raises:
@@ -61,5 +66,7 @@ def fit_again(data: Path, store: Store, seed: int, *, keep_examples: bool) -> Re
             "give the data of all its adapters"
         )
     with tempfile.TemporaryDirectory(prefix="crma-router-") as folder:
-        fit_release_router(domains, dataset.out_of_domain, seed, Path(folder), keep_examples=keep_examples)
+        fit_release_router(
+            domains, dataset.out_of_domain, seed, Path(folder), keep_examples=keep_examples, embedder=embedder
+        )
         return publish_parts(store, Publication(router=Path(folder), note="crma-train router"))

@@ -1,13 +1,10 @@
-"""The release's router, fitted on the training questions.
-
-Owns: which questions stand for which domain. Knows nothing of how routing works.
-"""
+"""The release's router, fitted on the training questions."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from crma_router.classifier.kept_examples import save_examples
-from crma_router.encoders.onnx import Int8Embedder
+from crma_router.encoders.base import DEFAULT_EMBEDDER, open_embedder
 from crma_router.router import RouterData, fit_router
 from crma_training.data.dataset import DomainData
 from crma_training.small_talk import SMALL_TALK
@@ -20,6 +17,7 @@ def fit_release_router(
     folder: Path,
     *,
     keep_examples: bool = True,
+    embedder: str = DEFAULT_EMBEDDER,
 ) -> None:
     """Fits on all domains of the release, saves into `folder`, and the questions too if `keep_examples`.
 
@@ -29,6 +27,6 @@ def fit_release_router(
         examples={domain.name: domain.questions for domain in domains},
         out_of_domain=[*out_of_domain, *SMALL_TALK],
     )
-    fit_router(questions, Int8Embedder(), seed=seed).save(folder)
+    fit_router(questions, open_embedder(embedder), seed=seed).save(folder)
     if keep_examples:
         save_examples(questions, folder)

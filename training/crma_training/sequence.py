@@ -1,35 +1,42 @@
-"""The whole path: domains in sequence, each on the backbone the one before left, then one release.
+"""The whole path: domains in sequence, each pinned to what it was trained on, then one release.
 
-    data -> start -> tasks -> router -> for each domain: train, seal -> drift -> publish
+    data -> start -> tasks -> router -> for each domain: train, seal -> backbone -> publish
 
 What can be refused is refused before the first step of training, which is why the router comes early.
-
-Owns: the order of things and what makes two runs the same run. The modules it names do the rest.
 """
 
+import dataclasses
 import json
+import operator
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crma_adapters.crma.backbone import load_backbone
+from crma_adapters.crma.backbone import save_backbone
 from crma_adapters.crma.crma import Crma
-from crma_adapters.errors import ConfigError
 from crma_adapters.models.base_model import BaseModel, resolve_base_model
 from crma_adapters.store.card import AdapterCard, read_card
+from crma_adapters.store.refresh import MIN_ROWS, PairedLosses
 from crma_adapters.store.release import Release
 from crma_adapters.store.store import Store
 from crma_training.config import TrainConfig, digest
-from crma_training.data.checks.run import refuse_leaks
-from crma_training.data.dataset import Dataset, DomainData, domain_names, load_dataset, load_domain
-from crma_training.domain import ADAPTER, BACKBONE, backbone_version, train_domain
-from crma_training.drift import TrainedAdapter, check_same_holdout, measure_drift
-from crma_training.publication import Harvest, publish
+from crma_training.consolidate import STAGE, Consolidation, answer_all, consolidate
+from crma_training.data.checks.run import check_before_training
+from crma_training.data.dataset import Dataset, DomainData, load_dataset
+from crma_training.data.formats import parse_columns
+from crma_training.data.tokens import end_ids
+from crma_training.domain import Beginning, read_backbone, train_domain
+from crma_training.learn import ADAPTER, BACKBONE
+from crma_training.methods.modular import losses_under
+from crma_training.publication import RunOutputs, TrainedAdapter, publish
 from crma_training.routing import fit_release_router
 from crma_training.run_folder import RunFolder, json_bytes
 from crma_training.start import Start, choose_start, live_release
-from crma_training.visibility.holdout import HoldoutLog, measure_earlier
+from crma_training.starts import starting_point
+from crma_training.store_questions import StoreQuestions
+from crma_training.taught import Teacher
 from crma_training.visibility.tensorboard import EVENTS, EventWriter
 from crma_training.workbench import Task, Workbench, load_workbench
 
@@ -56,31 +63,53 @@ def train_sequence(job: Job, say: Say = print) -> Release:
     Raises:
         CrmaError: of the kind that tells what is wrong; finished domains stay finished.
     """
-    data = load_dataset(job.data, job.domains, validation_share=job.config.validation_share)
-    refuse_leaks(job.data, [domain.name for domain in data.domains], say)
+    data = _data(job, say)
     base, store = resolve_base_model(job.config.model), Store(job.adapters)
     identity = _identity(job.config, base, data)
     with RunFolder(job.run or Path("runs") / digest(identity)[:12], identity) as run:
         say(f"{', '.join(domain.name for domain in data.domains)} on {base.name}; run folder {run.path}")
         start = _start(run, job, store, base, data)
-        at_hand = [load_domain(job.data, name) for name in start.carried if name in domain_names(job.data)]
+        needed = job.config.router or job.config.backbone == "consolidated"
+        carried = start.carried if needed else ()
+        questions = StoreQuestions.of(store, carried, job.data, data.out_of_domain)
         bench = load_workbench(base, job.config)
+        for note in bench.chat.notes:
+            say(f"{base.name}: {note}")
         tasks = [bench.task(domain) for domain in data.domains]
-        carried = _carried(bench, store, start, at_hand)
-        router = _router(run, [*data.domains, *at_hand], data.out_of_domain, job.config)
-        trained = _train_domains(run, bench, _start_backbone(store, start), tasks, carried, say)
-        backbone = trained[-1].adapter.parent / BACKBONE
-        drift = _drift(run, bench, [*trained, *carried], backbone)
-        for item in [*trained, *carried]:
-            say(_summary(item.card, drift[item.card.name]))
+        router = _router(run, [*data.domains, *questions.domains], questions.out_of_domain, job.config)
+        trained = _train_domains(run, bench, store, start, tasks, say)
+        backbone = _backbone(run, bench, store, start, trained, questions, say)
+        losses, drift = _refresh(run, bench, trained, backbone)
+        for item in trained:
+            say(_summary(item.card, drift.get(item.card.name)))
         say(f"report: {_report(run)}; curves: tensorboard --logdir {run.path.parent}")
         live = live_release(store)
+        router = with_newer_domains(store, start, router, data, questions, job.config)
         release = publish(
-            store, Harvest(base, start, backbone, tuple(trained), drift, router, job.config.note)
+            store, RunOutputs(base, tuple(trained), backbone, losses, drift, router, job.config.note)
         )
         if live is not None and live.number == release.number:
             say(f"nothing new: release {live.number} has this content already")
         return release
+
+
+def _data(job: Job, say: Say) -> Dataset:
+    """The rows to train on, looked over as `--checks` says; what they were read as is said."""
+    config, columns = job.config, parse_columns(job.config.columns)
+    data = load_dataset(
+        job.data,
+        job.domains,
+        validation_share=config.validation_share,
+        columns=columns,
+        refuse_leaks=config.checks == "error",
+    )
+    if config.checks != "off":
+        names = [domain.name for domain in data.domains]
+        check_before_training(job.data, names, say, refuse=config.checks == "error", columns=columns)
+    for domain in data.domains:
+        forms = ", ".join(sorted({row.form for row in domain.train}))
+        say(f"data: {domain.name}: {len(domain.train)} training rows read as {forms}")
+    return data
 
 
 def _identity(config: TrainConfig, base: BaseModel, data: Dataset) -> dict[str, Any]:
@@ -95,29 +124,10 @@ def _identity(config: TrainConfig, base: BaseModel, data: Dataset) -> dict[str, 
 def _start(run: RunFolder, job: Job, store: Store, base: BaseModel, data: Dataset) -> Start:
     """Chosen once: after this run has published, the live release is no longer what it started from."""
     if run.finished(START) is None:
-        trained = {domain.name for domain in data.domains}
-        start = choose_start(store, base, trained, set(domain_names(job.data)), job.config)
+        start = choose_start(store, base, {domain.name for domain in data.domains}, job.config)
         with run.stage(START) as working:
             (working / "start.json").write_bytes(json_bytes(start.to_json()))
     return Start.from_json(json.loads((run.path / START / "start.json").read_bytes()))
-
-
-def _start_backbone(store: Store, start: Start) -> Path | None:
-    return store.backbone_dir(start.backbone) if start.backbone else None
-
-
-def _carried(
-    bench: Workbench, store: Store, start: Start, at_hand: Sequence[DomainData]
-) -> list[TrainedAdapter]:
-    if not at_hand:
-        return []
-    entries = store.release(start.release).adapters
-    found = []
-    for domain in at_hand:
-        folder = store.adapter_dir(domain.name, entries[domain.name].part.version)
-        found.append(TrainedAdapter(bench.task(domain), folder, read_card(folder)))
-        check_same_holdout(bench, found[-1])
-    return found
 
 
 def _router(
@@ -133,60 +143,179 @@ def _router(
     return run.path / ROUTER
 
 
+def with_newer_domains(
+    store: Store,
+    start: Start,
+    router: Path | None,
+    data: Dataset,
+    questions: StoreQuestions,
+    config: TrainConfig,
+) -> Path | None:
+    """The router, fitted again if another run has published domains since this one began."""
+    live = live_release(store)
+    known = {domain.name for domain in data.domains} | set(start.carried)
+    if router is None or live is None or not (newer := sorted(live.adapters.keys() - known)):
+        return router
+    more = StoreQuestions.of(store, tuple(newer), None, ())
+    folder = Path(tempfile.mkdtemp(prefix="crma-router-"))
+    domains = [*data.domains, *questions.domains, *more.domains]
+    fit_release_router(
+        domains, questions.out_of_domain, config.seed, folder, keep_examples=config.keep_examples
+    )
+    return folder
+
+
 def _train_domains(
-    run: RunFolder,
-    bench: Workbench,
-    backbone: Path | None,
-    tasks: Sequence[Task],
-    carried: Sequence[TrainedAdapter],
-    say: Say,
+    run: RunFolder, bench: Workbench, store: Store, start: Start, tasks: Sequence[Task], say: Say
 ) -> list[TrainedAdapter]:
-    done: list[TrainedAdapter] = []
+    config, done = bench.config, list[TrainedAdapter]()
+    shared = store.backbone_dir(start.backbone) if start.backbone else None
     for task in tasks:
         if run.finished(task.name) is None:
-            cut = f", {task.cut} answers cut at {bench.config.max_length} tokens" if task.cut else ""
-            say(f"{task.name}: {len(task.train)} rows{cut}")
-            crma = _backbone(bench, backbone)
-            with run.stage(task.name) as working, EventWriter(run.path / EVENTS / task.name) as events:
-                card = train_domain(bench, crma, task, working, events)
-                for earlier in done:
-                    run.finished(earlier.card.name)  # LoRAs on disk are frozen too: their digests must hold
-                log, left = HoldoutLog(working, events.holdout), load_backbone(working / BACKBONE)
-                measure_earlier(bench, left, [*carried, *done], card.training.steps, log)
+            cut = f", {task.cut} answers cut at {config.max_length} tokens" if task.cut else ""
+            dropped = f", {task.dropped} rows dropped as too long" if task.dropped else ""
+            say(f"{task.name}: {len(task.train)} rows{cut}{dropped}")
+            with tempfile.TemporaryDirectory() as scratch:
+                beginning = _beginning(bench, task, done, shared, Path(scratch))
+                with run.stage(task.name) as working, EventWriter(run.path / EVENTS / task.name) as events:
+                    train_domain(bench, task, working, beginning, events)
+                    for earlier in done:
+                        run.finished(earlier.card.name)  # adapters on disk are frozen too: digests must hold
             _report(run)
         else:
             say(f"{task.name}: finished before, not trained again")
-        backbone = run.path / task.name / BACKBONE
-        adapter = run.path / task.name / ADAPTER
-        done.append(TrainedAdapter(task, adapter, read_card(adapter)))
+        stage = run.path / task.name
+        own = stage / BACKBONE if (stage / BACKBONE).exists() else None
+        shared = own or shared
+        done.append(TrainedAdapter(task, stage / ADAPTER, read_card(stage / ADAPTER), own))
     return done
 
 
-def _backbone(bench: Workbench, saved: Path | None) -> Crma:
-    """The backbone to train on; read back from disk, so a resumed run sees what an uninterrupted one saw."""
+def _beginning(
+    bench: Workbench, task: Task, done: Sequence[TrainedAdapter], shared: Path | None, scratch: Path
+) -> Beginning:
     config = bench.config
-    if saved is None:
-        return Crma.from_model(bench.model, mode=config.mode, rank=config.mixing_rank, seed=config.seed)
-    crma = load_backbone(saved)
-    found = (crma.config.form, crma.config.mode, crma.config.rank)
-    if found != (2, config.mode, config.mixing_rank):
-        raise ConfigError(
-            f"{saved}: this backbone is of form {found[0]}, mode {found[1]} and rank {found[2]}; the run "
-            f"wants form 2, {config.mode}, rank {config.mixing_rank}: give --mode and --mixing-rank as it "
-            "has them, or train every domain again"
-        )
-    return crma
+    earlier = {item.card.name: (item.adapter, item.task.domain.questions) for item in done}
+    start, start_of = starting_point(config, task.domain.questions, earlier, scratch)
+    versions = {item.card.name: backbone_free_version(item.adapter) for item in done}
+    backbone = None
+    if config.backbone == "shared":
+        backbone = read_backbone(shared) or _fresh(bench)
+    return Beginning(start, tuple(f"{name}@{versions[name]}" for name in start_of), backbone)
 
 
-def _drift(
-    run: RunFolder, bench: Workbench, adapters: Sequence[TrainedAdapter], backbone: Path
-) -> dict[str, float | None]:
+def backbone_free_version(adapter: Path) -> str:
+    """The version an adapter folder has in any store."""
+    from crma_adapters.store.parts import ADAPTER as ADAPTER_PART
+    from crma_adapters.store.parts import describe_part
+
+    return describe_part(adapter, ADAPTER_PART).version
+
+
+def _fresh(bench: Workbench) -> Crma:
+    config = bench.config
+    return Crma.from_model(bench.model, mode=config.mode, rank=config.mixing_rank, seed=config.seed)
+
+
+def _backbone(
+    run: RunFolder,
+    bench: Workbench,
+    store: Store,
+    start: Start,
+    trained: Sequence[TrainedAdapter],
+    questions: StoreQuestions,
+    say: Say,
+) -> Path | None:
+    """The newest backbone: what the last domain left, the consolidated one if it passes its gate, or None."""
+    if bench.config.backbone == "shared":
+        return trained[-1].backbone
+    if bench.config.backbone == "none":
+        return None
+    teachers = [
+        Teacher(item.card.name, item.adapter, item.backbone, _prompts(item.task, bench)) for item in trained
+    ]
+    teachers += questions.teachers(bench, store)
+    result = consolidated(
+        run, bench, teachers, end_ids(bench.tokenizer), start_from=_previous(store, start), say=say
+    )
+    return run.path / STAGE / BACKBONE if result.passes else None
+
+
+def consolidated(
+    run: RunFolder,
+    bench: Workbench,
+    teachers: Sequence[Teacher],
+    ends: Sequence[int],
+    *,
+    start_from: Path | None,
+    say: Say,
+) -> Consolidation:
+    """The consolidation as a stage of a run: answered, taught, saved, judged; a finished one is read."""
+    if run.finished(STAGE) is None:
+        say(f"consolidation: {len(teachers)} teachers answer {sum(len(t.prompts) for t in teachers)} prompts")
+        taught = answer_all(run, bench, teachers, ends)
+        student = read_backbone(start_from) or _fresh(bench)
+        with run.stage(STAGE) as working:
+            consolidate(bench, student, taught, working)
+            base = bench.base
+            save_backbone(
+                student, working / BACKBONE, base_model=base.name, base_fingerprint=base.fingerprint
+            )
+    values = json.loads((run.path / STAGE / "consolidation.json").read_bytes())
+    passes = values.pop("passes")
+    result = Consolidation(**values)
+    told = ", ".join(
+        f"{name} {before:.3f} -> {result.divergence[name]:.3f}" for name, before in result.before.items()
+    )
+    verdict = "passes its gate" if passes else "does not pass its gate, so it is not published"
+    say(
+        f"consolidated backbone: divergence from its teachers {told}; "
+        f"generic prompts {result.generic_rise:+.1%}; {verdict}"
+    )
+    return result
+
+
+def _previous(store: Store, start: Start) -> Path | None:
+    return store.backbone_dir(start.backbone) if start.backbone else None
+
+
+def _prompts(task: Task, bench: Workbench) -> tuple[tuple[int, ...], ...]:
+    from crma_training.taught import sampled
+
+    found = [example.token_ids[: example.answer_start] for example in task.train]
+    return sampled(found, bench.config.consolidation_questions, f"{bench.config.seed}/{task.name}")
+
+
+def _refresh(
+    run: RunFolder, bench: Workbench, trained: Sequence[TrainedAdapter], backbone: Path | None
+) -> tuple[dict[str, PairedLosses], dict[str, float]]:
+    """Validation losses of earlier domains under the last shared backbone, and drift of their holdouts."""
     if run.finished(DRIFT) is None:
-        measured = measure_drift(bench, load_backbone(backbone), backbone_version(backbone), adapters)
+        losses, drift = {}, {}
+        if bench.config.backbone == "shared" and backbone is not None:
+            for item in trained[:-1]:
+                if len(item.task.validation) < MIN_ROWS:
+                    continue
+                own, newest = (
+                    losses_under(bench, item.adapter, under, item.task.validation)
+                    for under in (item.backbone, backbone)
+                )
+                version = backbone_free_version(item.adapter)
+                losses[item.card.name] = dataclasses.asdict(PairedLosses(version, own, newest))
+                then = item.card.holdout_loss.after
+                holdout = losses_under(bench, item.adapter, backbone, item.task.holdout)
+                weights = [example.learnt_tokens for example in item.task.holdout]
+                now = sum(map(operator.mul, holdout, weights)) / sum(weights)
+                drift[item.card.name] = (now - then) / then
         with run.stage(DRIFT) as working:
-            (working / "drift.json").write_bytes(json_bytes(measured))
-    drift: dict[str, float | None] = json.loads((run.path / DRIFT / "drift.json").read_bytes())
-    return drift
+            known = {item.card.name: drift.get(item.card.name) for item in trained}
+            (working / "drift.json").write_bytes(json_bytes(known))
+            (working / "losses.json").write_bytes(json_bytes(losses))
+    stage = run.path / DRIFT
+    known = json.loads((stage / "drift.json").read_bytes())
+    read = json.loads((stage / "losses.json").read_bytes())
+    paired = {n: PairedLosses(v["version"], tuple(v["own"]), tuple(v["newest"])) for n, v in read.items()}
+    return paired, {name: value for name, value in known.items() if value is not None}
 
 
 def _report(run: RunFolder) -> Path:

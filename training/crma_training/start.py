@@ -1,20 +1,18 @@
-"""What a sequence builds on: nothing, or the live release of the store.
+"""What a sequence builds on: nothing, or the live release, whose other domains stay as they are.
 
-Owns: the rule for adding domains to a store that already has some, and its refusals before any training.
-Knows nothing of how training or measuring is done.
-
-The rule: if every domain of the live release is trained again, the sequence starts from a new backbone.
-Otherwise it goes on from the live backbone, and the release's other domains are carried over as they are.
-CRMA then changes under them, so their drift must be measured: that takes their rows in the data folder, or a
-frozen backbone.
+Every adapter is pinned to the backbone it was trained on, so a new domain changes nothing under the others
+and needs none of their data.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from crma_adapters.crma.backbone import read_backbone_card
 from crma_adapters.errors import ConfigError, IncompatibleError
+from crma_adapters.lora.lora_files import CONFIG_FILE
 from crma_adapters.models.base_model import BaseModel
+from crma_adapters.models.fingerprint import same_base
 from crma_adapters.store.release import Release
 from crma_adapters.store.store import Store
 from crma_training.config import TrainConfig
@@ -23,9 +21,7 @@ from crma_training.config import TrainConfig
 @dataclass(frozen=True)
 class Start:
     """`release` is the live release's number when the run began (0: none), `carried` the domains kept from
-    it.
-
-    `backbone` is the version to go on from, None for a new one.
+    it. `backbone` is the version whose CRMA goes on training, None for a new one.
     """
 
     release: int
@@ -42,28 +38,30 @@ class Start:
         return cls(values["release"], values["backbone"], tuple(values["carried"]))
 
 
-def choose_start(
-    store: Store, base: BaseModel, trained: set[str], at_hand: set[str], config: TrainConfig
-) -> Start:
-    """Applies the rule to the domains to train and those whose rows are at hand.
+def choose_start(store: Store, base: BaseModel, trained: Collection[str], config: TrainConfig) -> Start:
+    """What to build on when `trained` are the domains to learn.
 
     Raises:
         IncompatibleError: the live release belongs to another base model.
-        ConfigError: domains would be carried over whose drift or routing could not be had.
+        ConfigError: a domain has the name of a plain adapter in the store.
     """
+    for name in sorted(trained):
+        if (store.root / name / CONFIG_FILE).exists():
+            raise ConfigError(
+                f"{store.root / name} is a plain adapter, and {name} is a domain to train: one name cannot "
+                "be both; rename the folder or the domain"
+            )
     live = live_release(store)
     if live is None:
         return Start(0, None, ())
-    if live.base_fingerprint != base.fingerprint:
+    if not same_base(live.base_fingerprint, base.fingerprint):
         raise IncompatibleError(
             f"{store.root}: its live release {live.number} is for {live.base_model}, this run trains "
             f"{base.name}; give --adapters another folder"
         )
-    carried = tuple(sorted(live.adapters.keys() - trained))
-    if not carried:
-        return Start(live.number, None, ())
-    _refuse_unmeasurable(live, [name for name in carried if name not in at_hand], config)
-    return Start(live.number, live.backbone.version if live.backbone else None, carried)
+    carried = tuple(sorted(live.adapters.keys() - set(trained)))
+    goes_on = carried and live.backbone is not None and _same_form(store, live.backbone.version, config)
+    return Start(live.number, live.backbone.version if goes_on and live.backbone else None, carried)
 
 
 def live_release(store: Store) -> Release | None:
@@ -71,18 +69,7 @@ def live_release(store: Store) -> Release | None:
     return store.live() if (store.root / "release.json").exists() else None
 
 
-def _refuse_unmeasurable(live: Release, missing: Sequence[str], config: TrainConfig) -> None:
-    if not missing:
-        return
-    names = ", ".join(missing)
-    backbone_stays = config.freeze_backbone and live.backbone is not None
-    if not backbone_stays:
-        raise ConfigError(
-            f"release {live.number} also serves {names}, and training changes the backbone under it; put its "
-            "data beside the other domains so that its drift can be measured, or give --freeze-backbone"
-        )
-    if config.router:
-        raise ConfigError(
-            f"release {live.number} also serves {names}, whose questions the router needs: "
-            "put its data beside the other domains, or give --no-router to keep the live router"
-        )
+def _same_form(store: Store, version: str, config: TrainConfig) -> bool:
+    """Whether the live backbone is what this run would make, so that it can go on training."""
+    found = read_backbone_card(store.backbone_dir(version)).config
+    return (found.form, found.mode, found.rank) == (2, config.mode, config.mixing_rank)

@@ -10,25 +10,28 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
-from crma_adapters.errors import BaseModelError
+from crma_adapters.errors import DataError
 from crma_adapters.models.base_model import BaseModel
 from crma_training.config import TrainConfig
 from crma_training.data.dataset import DomainData
-from crma_training.data.tokens import Example, encode
+from crma_training.data.rows import Row
+from crma_training.data.templates import ChatFormat, load_chat_format
+from crma_training.data.tokens import Encoded, Example, encode_rows
 from crma_training.losses import mean_answer_loss
 
 
 @dataclass(frozen=True)
 class Task:
-    """A domain's rows as token ids."""
+    """A domain's rows as token ids; `dropped` counts the training rows that are left out as too long."""
 
     domain: DomainData
     train: tuple[Example, ...]
     holdout: tuple[Example, ...]
     validation: tuple[Example, ...] = ()
+    dropped: int = 0
 
     @property
     def name(self) -> str:
@@ -43,20 +46,35 @@ class Task:
 
 @dataclass(frozen=True)
 class Workbench:
-    """A base model whose own parameters never get gradients, and its tokenizer, both Hugging Face's."""
+    """A base model whose own parameters never get gradients, and its chat format, both Hugging Face's."""
 
     base: BaseModel
     model: Any
-    tokenizer: Any
+    chat: ChatFormat
     config: TrainConfig
 
+    @property
+    def tokenizer(self) -> Any:
+        """The chat format's."""
+        return self.chat.tokenizer
+
     def task(self, domain: DomainData) -> Task:
-        """Token ids by the model's chat template. Raises `DataError` as `tokens.encode`."""
-        train, holdout, validation = (
-            tuple(encode(row, self.tokenizer, self.config.max_length) for row in rows)
-            for rows in (domain.train, domain.holdout, domain.validation)
-        )
-        return Task(domain, train, holdout, validation)
+        """Token ids by the model's chat template. Raises `DataError` as `tokens.encode_rows`, or if no
+        training or holdout row is left.
+        """
+        train, holdout = self._encoded(domain.train), self._encoded(domain.holdout)
+        for part, rows in (("training", train), ("holdout", holdout)):
+            if not rows.examples:
+                raise DataError(
+                    f"{domain.name}: every {part} row has more than {self.config.max_length} tokens; "
+                    "raise --max-length"
+                )
+        validation = self._encoded(domain.validation).examples
+        return Task(domain, train.examples, holdout.examples, validation, train.dropped)
+
+    def _encoded(self, rows: Sequence[Row]) -> Encoded:
+        config = self.config
+        return encode_rows(rows, self.chat, config.max_length, learn=config.learn, overlong=config.overlong)
 
     def loss(self, examples: Sequence[Example]) -> float:
         """Mean answer loss (nats per token) with whatever is attached to the model now."""
@@ -77,15 +95,9 @@ class Workbench:
 
 
 def load_workbench(base: BaseModel, config: TrainConfig) -> Workbench:
-    """Loads the base model in the configured precision, on the GPU if there is one.
-
-    Raises:
-        BaseModelError: the tokenizer has no chat template.
-    """
+    """Loads the base model in the configured precision, on the GPU if there is one."""
     transformers_logging.disable_progress_bar()
-    tokenizer = AutoTokenizer.from_pretrained(base.path)
-    if tokenizer.chat_template is None:
-        raise BaseModelError(f"{base.name}: its tokenizer has no chat template; add one to its folder")
+    chat = load_chat_format(base.path)
     model = AutoModelForCausalLM.from_pretrained(
         base.path, dtype=getattr(torch, config.dtype), attn_implementation=_attention(base)
     )
@@ -93,7 +105,7 @@ def load_workbench(base: BaseModel, config: TrainConfig) -> Workbench:
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return Workbench(base, model, tokenizer, config)
+    return Workbench(base, model, chat, config)
 
 
 def _attention(base: BaseModel) -> str | None:

@@ -1,7 +1,4 @@
-"""The command line of the commands of `crma-adapters` that change a store.
-
-Owns: their arguments. What they do is in `change_commands`.
-"""
+"""The command line of the commands of `crma-adapters` that change a store."""
 
 from pathlib import Path
 
@@ -22,6 +19,7 @@ def add_writing(command: AddCommand) -> None:
     """Add every command that changes a store."""
     _add_publishing(command)
     _add_canary(command)
+    _add_refresh(command)
     gc = command(
         "gc",
         commands.gc_command,
@@ -56,12 +54,39 @@ def _add_canary(command: AddCommand) -> None:
         "--drift",
         type=number,
         metavar="NUMBER",
-        help="relative change of its holdout loss under the live backbone, if trained on another",
+        help="relative change of its holdout loss under the newest backbone, to run it on that one "
+        "(default: it runs on the backbone it was trained on)",
     )
     promote = command("promote", commands.promote_command, "Make a domain's canary its live version.")
     drop = command("drop", commands.drop_command, "Take a domain's canary away; the live version stays.")
     for parser in (promote, drop):
         parser.add_argument("name", metavar="NAME", help="a domain with a canary")
+
+
+def _add_refresh(command: AddCommand) -> None:
+    refresh = command(
+        "refresh",
+        commands.refresh_command,
+        "Move domains to the newest backbone where their measured validation loss is not worse by more "
+        "than one "
+        "standard error, or back to the backbones they were trained on.",
+    )
+    refresh.add_argument(
+        "names",
+        nargs="*",
+        metavar="DOMAIN",
+        help="which domains (default: every one that FILE has; --pin needs them named)",
+    )
+    how = refresh.add_mutually_exclusive_group(required=True)
+    how.add_argument(
+        "--losses",
+        type=Path,
+        metavar="FILE",
+        help="losses by row under both backbones, as `crma-train refresh` measures them",
+    )
+    how.add_argument(
+        "--pin", action="store_true", help="back to the backbone each was trained on; needs no losses"
+    )
 
 
 def _add_publishing(command: AddCommand) -> None:
@@ -76,7 +101,8 @@ def _add_publishing(command: AddCommand) -> None:
         default=[],
         type=named_folder,
         metavar="NAME=FOLDER",
-        help="an adapter: adapter_config.json, adapter_model.safetensors, adapter.json (may be repeated)",
+        help="an adapter: adapter.json and a LoRA (adapter_config.json, adapter_model.safetensors), a mixer "
+        "(mixer.json, mixer.safetensors) or both (may be repeated)",
     )
     publish.add_argument("--backbone", type=Path, metavar="FOLDER", help="crma.json, crma.safetensors")
     publish.add_argument("--router", type=Path, metavar="FOLDER", help="router.json, router.safetensors")
@@ -86,8 +112,8 @@ def _add_publishing(command: AddCommand) -> None:
         default=[],
         type=named_number,
         metavar="NAME=NUMBER",
-        help="relative change of NAME's holdout loss, measured under this release's backbone, "
-        "where that is not the one it was trained on (may be repeated)",
+        help="relative change of NAME's holdout loss, measured under this release's newest backbone: NAME is "
+        "moved to it (may be repeated; without it every adapter stays on the backbone it runs on)",
     )
     publish.add_argument("--note", default="", help="a line to keep with the release")
     rollback = command(

@@ -1,16 +1,16 @@
-"""What each command of `crma-adapters` that changes the store does and prints.
-
-Owns: the output. Parsing the command line is `cli`'s; the work is in the modules it imports.
-"""
+"""What each command of `crma-adapters` that changes the store does and prints."""
 
 import argparse
+from dataclasses import replace
 from typing import TypeVar
 
-from crma_adapters.cli.listing_text import size_text, summary_text
+from crma_adapters.cli.listing_text import size_text, summary_text, validation_text
 from crma_adapters.errors import ConfigError
 from crma_adapters.store.canary import canary_of, entry_of
 from crma_adapters.store.collection import collect
 from crma_adapters.store.publication import Publication, publish_parts
+from crma_adapters.store.refresh import MeasuredLosses, compare_losses, read_losses
+from crma_adapters.store.release import Release
 from crma_adapters.store.store import Store
 
 T = TypeVar("T")
@@ -35,6 +35,35 @@ def rollback_command(store: Store, arguments: argparse.Namespace) -> int:
             raise ConfigError("release 1 is live: there is none before it to go back to")
         print(f"live: {summary_text(store.rollback(number))}")
     return 0
+
+
+def refresh_command(store: Store, arguments: argparse.Namespace) -> int:
+    if arguments.pin:
+        if not arguments.names:
+            raise ConfigError("--pin: no domain given; name those to move back: `refresh medical --pin`")
+        print(f"live: {summary_text(store.pin(arguments.names))}")
+        return 0
+    measured = read_losses(arguments.losses)
+    if unknown := sorted(set(arguments.names) - measured.adapters.keys()):
+        raise ConfigError(
+            f"{arguments.losses}: has no losses of {', '.join(unknown)}; it has "
+            f"{', '.join(sorted(measured.adapters)) or 'none'}: measure them with `crma-train refresh`"
+        )
+    wanted = arguments.names or sorted(measured.adapters)
+    release = store.refresh(replace(measured, adapters={name: measured.adapters[name] for name in wanted}))
+    for name in wanted:
+        print(_refresh_line(release, name, measured))
+    print(f"live: {summary_text(release)}")
+    return 0
+
+
+def _refresh_line(release: Release, name: str, measured: MeasuredLosses) -> str:
+    losses = measured.adapters[name]
+    figures = compare_losses(losses.own, losses.newest, backbone=measured.backbone)
+    entry = release.adapters[name]
+    moved = release.backbone_of(entry) == measured.backbone
+    verdict = "runs on" if moved else f"stays on {release.backbone_of(entry) or 'the bare base'}, not on"
+    return f"{name}: {validation_text(figures)} nats on {figures.rows} rows: {verdict} {measured.backbone}"
 
 
 def canary_command(store: Store, arguments: argparse.Namespace) -> int:

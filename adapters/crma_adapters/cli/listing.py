@@ -1,7 +1,4 @@
-"""What `crma-adapters list` and `show` tell about a store.
-
-Owns: gathering. Changes nothing and judges nothing: that is `verify`; how it looks is `listing_text`.
-"""
+"""What `crma-adapters list` and `show` gather about a store; how it looks is `listing_text`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +6,7 @@ from pathlib import Path
 from crma_adapters.errors import StoreError
 from crma_adapters.lora.lora_files import read_config
 from crma_adapters.store.card import AdapterCard, read_card
-from crma_adapters.store.release import AdapterEntry, Canary, Release
+from crma_adapters.store.release import AdapterEntry, Canary, Release, State, ValidationLosses
 from crma_adapters.store.store import Store
 
 PLAIN = "plain"
@@ -19,7 +16,10 @@ PLAIN = "plain"
 class AdapterRow:
     """One adapter of a store; `version` is `PLAIN` for a plain PEFT folder, which has no card.
 
-    `canary_weight` is its share of the domain's sessions if it is the live release's canary.
+    `backbone` is what it runs on in the live release, or was trained on if it is not in it; `state`
+    whether that is pinned or refreshed, None for one that is not live. `canary_weight` is its share of the
+    domain's sessions if it is the live release's canary. `validation` are its losses under two backbones,
+    if they were measured.
     """
 
     domain: str
@@ -32,6 +32,9 @@ class AdapterRow:
     drift: float | None
     live: bool
     canary_weight: float | None = None
+    kind: str = "lora"
+    state: State | None = None
+    validation: ValidationLosses | None = None
 
 
 def adapter_rows(store: Store, live: Release | None) -> list[AdapterRow]:
@@ -85,8 +88,11 @@ def _published_row(folder: Path, card: AdapterCard, live: Release | None) -> Ada
     return AdapterRow(
         domain=card.name,
         version=folder.name,
-        backbone=card.backbone,
+        backbone=live.backbone_of(entry) if live and entry else card.backbone,
         rank=card.rank,
+        kind=card.kind,
+        state=live.state_of(entry) if live and entry else None,
+        validation=entry.runs_on.validation if entry and entry.runs_on else None,
         size_bytes=folder_bytes(folder),
         loss_base=card.holdout_loss.base,
         loss_after=card.holdout_loss.after,

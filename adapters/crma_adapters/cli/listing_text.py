@@ -1,16 +1,25 @@
-"""What `crma-adapters` prints for a person: the table of adapters, a card, a release in one line, sizes.
-
-Owns: the layout. Gathers nothing: that is `listing`.
-"""
+"""What `crma-adapters` prints for a person: the table of adapters, a card, a release in one line, sizes."""
 
 from crma_adapters.cli.listing import AdapterRow
 from crma_adapters.store.card import AdapterCard
-from crma_adapters.store.release import AdapterEntry, Release
+from crma_adapters.store.release import AdapterEntry, Release, ValidationLosses
 
 
 def list_text(rows: list[AdapterRow], live: Release | None) -> str:
     """The table for a person."""
-    header = ("", "DOMAIN", "VERSION", "BACKBONE", "RANK", "SIZE", "HOLDOUT LOSS", "DRIFT")
+    header = (
+        "",
+        "DOMAIN",
+        "VERSION",
+        "KIND",
+        "RANK",
+        "SIZE",
+        "BACKBONE",
+        "STATE",
+        "HOLDOUT LOSS",
+        "DRIFT",
+        "VALIDATION, OWN -> NEWEST",
+    )
     cells = [header, *(_cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(header))]
     lines = [
@@ -27,15 +36,37 @@ def card_text(card: AdapterCard) -> str:
         [
             f"base model    {card.base_model} ({card.base_fingerprint[:12]})",
             f"backbone      {card.backbone or '-'}",
-            f"LoRA          rank {card.rank}, alpha {card.alpha:g}, on {', '.join(card.target_modules)}",
+            *_kind_lines(card),
             f"data          {data.rows_train} rows to train, {data.rows_holdout} held out",
             f"sources       {', '.join(data.sources) or '-'}",
             f"licences      {', '.join(data.licences) or '-'}",
             f"training      {training.steps} steps, {training.epochs:g} epochs, {training.tokens} tokens, "
             f"learning rate {training.learning_rate:g}, seed {training.seed}",
             f"holdout loss  base {loss.base:.3f}, before {loss.before:.3f}, after {loss.after:.3f} nats",
+            *_later_lines(card),
         ]
     )
+
+
+def _kind_lines(card: AdapterCard) -> list[str]:
+    lines = []
+    if card.kind != "mixer":
+        modules = ", ".join(card.target_modules)
+        lines.append(f"LoRA          rank {card.rank}, alpha {card.alpha:g}, on {modules}")
+    if card.kind != "lora":
+        lines.append(f"mixer         rank {card.mixing_rank}, on the residual stream of every block")
+    if card.parameters is not None:
+        lines.append(f"parameters    {card.parameters:,} of its own")
+    return lines
+
+
+def _later_lines(card: AdapterCard) -> list[str]:
+    lines = []
+    if (start := card.start) is not None:
+        lines.append(f"start         {start.method}" + "".join(f" {name}" for name in start.adapters))
+    if (loss := card.validation_loss) is not None:
+        lines.append(f"validation    {loss.mean:.3f} ± {loss.standard_error:.3f} nats on {loss.rows} rows")
+    return lines
 
 
 def _cells(row: AdapterRow) -> tuple[str, ...]:
@@ -44,12 +75,20 @@ def _cells(row: AdapterRow) -> tuple[str, ...]:
         "*" if row.live else "" if row.canary_weight is None else share_text(row.canary_weight),
         row.domain,
         row.version,
-        row.backbone or "-",
+        row.kind,
         str(row.rank),
         size_text(row.size_bytes),
+        row.backbone or "-",
+        row.state or "-",
         f"{row.loss_base:.3f} -> {row.loss_after:.3f}" if has_loss else "-",
         "-" if row.drift is None else f"{row.drift:+.2%}",
+        "-" if row.validation is None else validation_text(row.validation),
     )
+
+
+def validation_text(losses: ValidationLosses) -> str:
+    """Both losses of an adapter, and what chance explains of their difference."""
+    return f"{losses.own:.3f} -> {losses.newest:.3f} (±{losses.standard_error:.3f})"
 
 
 def size_text(size_bytes: int) -> str:

@@ -34,9 +34,7 @@ class CrmaBlock(nn.Module):
         self.write = nn.Parameter(torch.zeros_like(start) if zero else start.clone())
         read = start.mT.clone(memory_format=torch.contiguous_format)
         self.register_parameter("read", None if bounded else nn.Parameter(read))
-        self.logits = nn.Parameter(
-            _initial_logits(config).to(device), requires_grad=config.mode != "identity"
-        )
+        self.logits = nn.Parameter(initial_logits(config).to(device), requires_grad=config.mode != "identity")
         gate = None if config.form == 2 else nn.Parameter(torch.tensor(_initial_gate(config), device=device))
         self.register_parameter("log_alpha", gate)
 
@@ -114,7 +112,8 @@ def orthonormal_columns(source: Tensor) -> Tensor:
     return orthonormal
 
 
-def _initial_logits(config: CrmaConfig) -> Tensor:
+def initial_logits(config: CrmaConfig) -> Tensor:
+    """Where the logits (n, n) of every M start; in mode `free` M itself."""
     logits = config.initial_logit * torch.eye(config.rank)
     if config.mode == "free":
         return sinkhorn(

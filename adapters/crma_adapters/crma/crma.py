@@ -6,7 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from crma_adapters.crma.block import CrmaBlock, gates, linear_maps, mixing_matrices
+from crma_adapters.crma.block import CrmaBlock, gates, initial_logits, linear_maps, mixing_matrices
 from crma_adapters.crma.config import CrmaConfig, Mode
 from crma_adapters.crma.decoder import decoder_layers, hidden_size
 from crma_adapters.crma.sinkhorn import cap_logits, solve_sinkhorn
@@ -102,6 +102,12 @@ class Crma(nn.Module):
         """Let it train: PEFT, asked for a LoRA, freezes whatever else the model holds."""
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(self.config.mode != "identity" or not name.endswith("logits"))
+
+    @torch.no_grad()
+    def restart_logits(self) -> None:
+        """Puts M back to where every M starts."""
+        for index in range(len(self.blocks)):
+            self.block(index).logits.copy_(initial_logits(self.config))
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """The trainable parameters by kind: "projections" (U and V), "logits" and, in form 1, "alpha"."""

@@ -13,23 +13,15 @@ from pydantic import AfterValidator, ConfigDict, Field
 from crma_adapters.errors import IncompatibleError, IntegrityError
 from crma_adapters.io.document import LENIENT, Finite, Positive, parse_document
 from crma_adapters.io.regular_files import read_document
-from crma_adapters.io.tensor_file import TensorInfo, check_finite
+from crma_adapters.io.tensor_file import TensorInfo, check_finite, read_tensor_infos
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
+# The zero linear layer on the residual stream of every block of a served model, where CRMAs stand.
+MIXER = "residual_mixer"
 
 # The two spellings PEFT saves and vLLM loads (vllm/lora/utils.py, parse_fine_tuned_lora_name).
 _TENSOR_NAME = re.compile(r"(?P<module>.+)\.(?:lora_(?P<side>[AB])\.weight|lora_embedding_(?P<side2>[AB]))")
-
-# What wrappers put into the names of the modules they hold, and how to save without them.
-_WRAPPERS = {
-    "_orig_mod": "torch.compile's: save the model that was compiled, `model._orig_mod`",
-    "_fsdp_wrapped_module": "FSDP's: gather the full state dict, then `save_pretrained`",
-    "_checkpoint_wrapped_module": "activation checkpointing's: save the model without the wrapper",
-    "module.base_model": "DistributedDataParallel's: save `model.module`",
-}
-# `lora_A.default.weight`: PEFT's names in memory, with the adapter's own name in them.
-_IN_MEMORY = re.compile(r".+\.lora_(?:embedding_)?[AB]\.[^.]+(?:\.weight)?")
 
 # PEFT and vLLM match these regular expressions against module names that come from the same hand, so one
 # must not be able to take for ever: no quantified group, at most two quantifiers.
@@ -105,31 +97,23 @@ def check_lora(folder: Path, *, max_rank: int | None = None) -> LoraConfig:
     return config
 
 
+def adapted_modules(folder: Path) -> frozenset[str]:
+    """The last part of the name of each module that the LoRA in `folder` adapts (`q_proj`). Raises as
+    `check_lora` for files that are none."""
+    path = folder / WEIGHTS_FILE
+    return frozenset(name.rpartition(".")[2] for name in _pairs(read_tensor_infos(path), path))
+
+
 def _pairs(infos: dict[str, TensorInfo], path: Path) -> dict[str, dict[str, TensorInfo]]:
     pairs: dict[str, dict[str, TensorInfo]] = {}
     for name, info in infos.items():
         match = _TENSOR_NAME.fullmatch(name)
-        _check_wrappers(name, path, in_memory=match is None and _IN_MEMORY.fullmatch(name) is not None)
         if match is None:
             raise IntegrityError(
                 f"{path}: tensor {name} is no LoRA tensor; save the LoRA alone, without DoRA or bias"
             )
         pairs.setdefault(match["module"], {})[match["side"] or match["side2"]] = info
     return pairs
-
-
-def _check_wrappers(name: str, path: Path, *, in_memory: bool) -> None:
-    """Raise `IncompatibleError` for a name that no engine knows because something stood around the model."""
-    if in_memory:
-        raise IncompatibleError(
-            f"{path}: tensor {name} has the name it bears in memory; expected PEFT's saved names, "
-            "without the adapter's own: save it with `model.save_pretrained`, not with `state_dict()`"
-        )
-    for part, advice in _WRAPPERS.items():
-        if f".{part}." in f".{name}":
-            raise IncompatibleError(
-                f"{path}: tensor {name} has {part!r} in its name, {advice}; expected PEFT's saved names"
-            )
 
 
 def _rank(module: str, sides: dict[str, TensorInfo], path: Path) -> int:

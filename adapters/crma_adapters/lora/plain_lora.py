@@ -15,7 +15,7 @@ from torch import Tensor
 from crma_adapters.errors import IncompatibleError, IntegrityError
 from crma_adapters.io.document import parse_json
 from crma_adapters.io.regular_files import read_document
-from crma_adapters.lora.lora_files import CONFIG_FILE, WEIGHTS_FILE, LoraConfig, check_lora
+from crma_adapters.lora.lora_files import CONFIG_FILE, WEIGHTS_FILE, check_lora
 
 # As vLLM 0.32 refuses (vllm/lora/peft_helper.py), and what it would silently ignore.
 _REFUSED_FEATURES = (
@@ -59,7 +59,13 @@ def read_plain_lora(folder: Path) -> PlainLora:
     Raises `StoreError` if a file is missing, `IntegrityError` if one is malformed or its numbers are not
     finite, `IncompatibleError` for another PEFT method or a feature beyond a plain LoRA.
     """
-    config = _read_plain_config(folder)
+    path = folder / CONFIG_FILE
+    config = parse_json(read_document(path), str(path))
+    if not isinstance(config, dict):
+        raise IntegrityError(
+            f"{path}: is a JSON {type(config).__name__}, expected an object; restore the file"
+        )
+    _check_plain(config, path)
     check_lora(folder)
     lora = PlainLora(
         rank=config["r"],
@@ -72,26 +78,6 @@ def read_plain_lora(folder: Path) -> PlainLora:
     )
     _check_ranks(lora, folder / WEIGHTS_FILE)
     return lora
-
-
-def check_plain_lora(folder: Path, *, max_rank: int | None = None) -> LoraConfig:
-    """Check the PEFT LoRA in `folder` for all that composing a bundle of it would refuse but its ranks.
-
-    Raises as `read_plain_lora`, and `IncompatibleError` for a rank over `max_rank`.
-    """
-    _read_plain_config(folder)
-    return check_lora(folder, max_rank=max_rank)
-
-
-def _read_plain_config(folder: Path) -> dict[str, Any]:
-    path = folder / CONFIG_FILE
-    config = parse_json(read_document(path), str(path))
-    if not isinstance(config, dict):
-        raise IntegrityError(
-            f"{path}: is a JSON {type(config).__name__}, expected an object; restore the file"
-        )
-    _check_plain(config, path)
-    return config
 
 
 def _check_plain(config: Mapping[str, Any], path: Path) -> None:

@@ -1,8 +1,5 @@
-"""What changed from one release to another.
-
-Owns: which facts of a release are compared, and how the differences read. A holdout loss is told where both
-versions still lie in the store.
-"""
+"""What changed from one release to another; a holdout loss is told where both versions still lie in the
+store."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,6 +56,11 @@ def _facts(store: Store, release: Release) -> Iterator[tuple[tuple[str, str], Fa
     for name, entry in sorted(release.adapters.items()):
         yield (name, "version"), entry.part.version
         yield (name, "trained on backbone"), entry.trained_on_backbone
+        yield (name, "runs on backbone"), release.backbone_of(entry)
+        yield (name, "state"), release.state_of(entry)
+        validation = entry.runs_on.validation if entry.runs_on else None
+        yield (name, "validation loss, own"), validation.own if validation else None
+        yield (name, "validation loss, newest"), validation.newest if validation else None
         yield (name, "drift"), entry.drift
         yield (name, _LOSS), _loss(store, name, entry.part.version)
         if entry.canary is not None:

@@ -10,8 +10,8 @@ from crma_adapters.errors import IncompatibleError, IntegrityError, StoreError
 from crma_adapters.io.document import parse_json
 from crma_adapters.io.regular_files import check_no_symlink, list_folder, read_document
 from crma_adapters.io.tensor_file import check_finite
-from crma_adapters.lora.lora_files import CONFIG_FILE, WEIGHTS_FILE
-from crma_adapters.lora.plain_lora import check_plain_lora
+from crma_adapters.lora.lora_files import CONFIG_FILE, WEIGHTS_FILE, check_lora
+from crma_adapters.models.fingerprint import same_base
 from crma_adapters.store.canary import check_weight
 from crma_adapters.store.card import CARD_FILE, AdapterCard, read_card
 from crma_adapters.store.folders import StoreFolders
@@ -35,7 +35,7 @@ def verify_release(
     `IntegrityError` for content that is unsafe or not what the release says, `IncompatibleError` for sound
     content that does not fit. The message names the file, what is given, what is expected and what to do.
     """
-    if base_fingerprint is not None and release.base_fingerprint != base_fingerprint:
+    if base_fingerprint is not None and not same_base(release.base_fingerprint, base_fingerprint):
         raise IncompatibleError(
             f"release {release.number} is for base model {release.base_model} "
             f"({release.base_fingerprint[:12]}), given one with fingerprint {base_fingerprint[:12]}; "
@@ -57,7 +57,7 @@ def verify_plain(path: Path, *, max_rank: int | None = None) -> None:
     for name in names:
         check_no_symlink(path, path / name)
     refuse_pickles(path, names)
-    check_plain_lora(path, max_rank=max_rank)
+    check_lora(path, max_rank=max_rank)
 
 
 def check_adapter(folder: Path, name: str, *, max_rank: int | None = None) -> AdapterCard:
@@ -72,7 +72,7 @@ def check_adapter(folder: Path, name: str, *, max_rank: int | None = None) -> Ad
     if card.kind != "lora":
         _check_mixer(card, folder, max_rank)
     if card.kind != "mixer":
-        config = check_plain_lora(folder, max_rank=max_rank)
+        config = check_lora(folder, max_rank=max_rank)
         if (card.rank, card.alpha) != (config.r, config.lora_alpha):
             raise IntegrityError(
                 f"{where}: rank {card.rank}, alpha {card.alpha}; {CONFIG_FILE} says {config.r}, "
@@ -114,7 +114,7 @@ def check_router(folder: Path) -> dict[str, Any]:
 def _check_mixer(card: AdapterCard, folder: Path, max_rank: int | None) -> None:
     """Whether an adapter's mixer is sound and the one its card speaks of."""
     mixer, where = check_crma(folder, MIXER_FILES), folder / MIXER_FILES.card
-    if mixer.base_fingerprint != card.base_fingerprint:
+    if not same_base(mixer.base_fingerprint, card.base_fingerprint):
         raise IncompatibleError(
             f"{where}: base_fingerprint {mixer.base_fingerprint[:12]}, {CARD_FILE} says "
             f"{card.base_fingerprint[:12]}; take both from the same training"
@@ -173,7 +173,7 @@ def _verify_backbone(store: StoreFolders, release: Release, part: Part) -> CrmaC
     folder = store.backbone_dir(part.version)
     check_part(store.root, folder, part, BACKBONE)
     card = check_backbone(folder)
-    if card.base_fingerprint != release.base_fingerprint:
+    if not same_base(card.base_fingerprint, release.base_fingerprint):
         raise IncompatibleError(
             f"{folder / BACKBONE_FILES.card}: base_fingerprint {card.base_fingerprint!r}, the release is for "
             f"{release.base_model} ({release.base_fingerprint}); train a backbone on that base model"
@@ -222,7 +222,7 @@ def _verify_adapter(checked: _Checked, name: str, entry: AdapterEntry | Canary) 
     folder = store.adapter_dir(name, entry.part.version)
     check_part(store.root, folder, entry.part, ADAPTER)
     card = check_adapter(folder, name, max_rank=checked.max_rank)
-    if card.base_fingerprint != release.base_fingerprint:
+    if not same_base(card.base_fingerprint, release.base_fingerprint):
         raise IncompatibleError(
             f"{folder / CARD_FILE}: trained on {card.base_model} ({card.base_fingerprint[:12]}), "
             f"the release is for {release.base_model} ({release.base_fingerprint[:12]}); "

@@ -1,10 +1,4 @@
-"""How sure a figure or a difference of two methods is: a paired bootstrap over seeds and rows.
-
-Owns: the resampling. A resample draws the seeds with replacement, then each domain's holdout rows likewise.
-Every seed and both methods are measured on the same rows, so one draw of rows serves them all: a difference
-holds only what differs between the methods, and the rows' chance does not average out over the seeds.
-Knows nothing of tables.
-"""
+"""How sure a figure or a difference of two methods is: a paired bootstrap over seeds and rows."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

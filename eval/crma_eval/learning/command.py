@@ -1,7 +1,4 @@
-"""`crma-eval forgetting`: what each method of learning domains one after another forgets.
-
-Owns: the command line and the order of runs. Knows nothing of how a figure is made.
-"""
+"""`crma-eval forgetting`: what each method of learning domains one after another forgets."""
 
 import argparse
 import sys

@@ -1,7 +1,4 @@
-"""Every method against MODULAR: the bootstrap's intervals, and whether the seeds' ranges meet.
-
-Owns: which comparisons are made. Knows nothing of how they are printed or worded.
-"""
+"""Every method against MODULAR: the bootstrap's intervals, and whether the seeds' ranges meet."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

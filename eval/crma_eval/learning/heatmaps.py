@@ -1,6 +1,5 @@
-"""What each stage leaves of each domain: a (T, T) map per method, all maps of a picture on one colour scale.
-
-Owns: the maps' look. Knows nothing of forgetting or files (`picture`).
+"""What each stage leaves of each domain: a (T, T) map per method, all maps of a picture on one colour
+scale.
 """
 
 from collections.abc import Mapping

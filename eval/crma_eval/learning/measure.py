@@ -1,26 +1,18 @@
-"""Scores of model states on exams, each measured once and kept.
-
-Owns: the cache of measurements, addressed by what was measured (the bytes of LoRA and CRMA, the token ids,
-the base model), so that states which recur between methods, stages and seeds cost nothing, and a file that
-was tampered with or cut short is seen and measured again. Knows nothing of methods.
-"""
+"""Scores of model states on exams, each measured once and kept."""
 
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crma_adapters.crma.attach import attach
-from crma_adapters.crma.backbone import load_backbone
 from crma_adapters.io.durable import write_durably
 from crma_eval.learning.scores import DomainScores, RowScore
 from crma_eval.learning.setup import Exam
+from crma_training.adapter import at_work
 from crma_training.data.tokens import Example
-from crma_training.lora import DomainLora
 from crma_training.losses import answer_scores
 from crma_training.methods.method import Serving
 from crma_training.workbench import Workbench
@@ -44,7 +36,7 @@ class Measurer:
             if kept is not None:
                 return kept
             self.say(f"{path}: damaged, measured again")
-        with _served(self.bench, serving):
+        with at_work(self.bench.model, serving.adapter, serving.backbone):
             scores = DomainScores(self._rows(exam.holdout), self._rows(exam.short_answer))
         self.folder.mkdir(parents=True, exist_ok=True)
         write_durably(self.folder, path, _document(scores))
@@ -63,28 +55,6 @@ class Measurer:
             "exam": [[e.token_ids, e.answer_start] for e in (*exam.holdout, *exam.short_answer)],
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-@contextmanager
-def _served(bench: Workbench, serving: Serving) -> Iterator[None]:
-    if serving.backbone is None:
-        with _adapted(bench, serving.adapter):
-            yield
-    else:
-        with attach(bench.model, load_backbone(serving.backbone)), _adapted(bench, serving.adapter):
-            yield
-
-
-@contextmanager
-def _adapted(bench: Workbench, adapter: Path | None) -> Iterator[None]:
-    if adapter is None:
-        yield
-        return
-    lora = DomainLora.saved(bench.model, adapter)
-    try:
-        yield
-    finally:
-        lora.remove()
 
 
 def _digest(folder: Path | None) -> str | None:

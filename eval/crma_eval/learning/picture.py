@@ -1,7 +1,4 @@
-"""Small PNG files of one width, readable where a README shows them (about 800 px wide).
-
-Owns: size, resolution and the palette of the file. Draws onto Agg itself: no window, no global state.
-"""
+"""Small PNG files of one width, readable where a README shows them (about 800 px wide)."""
 
 from pathlib import Path
 

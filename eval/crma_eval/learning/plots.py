@@ -1,8 +1,4 @@
-"""The report's plots: drift by method, loss over stages, what each stage leaves of each domain.
-
-Owns: which plots there are and how they look: the Okabe-Ito palette, which colour-blind readers can tell
-apart, and for each line a marker and a dash of its own. Knows nothing of files (`picture`).
-"""
+"""The report's plots: drift by method, loss over stages, what each stage leaves of each domain."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -1,10 +1,7 @@
 """The forgetting protocol at work: methods x seeds x domains, each cell trained once, then measured.
 
-    work/<method>/seed-<n>/<domain>/   a run folder of training, sealed stage by stage
-    work/measured/<key>.json           scores by content
-
-Owns: the order of work, what makes a run the same run, and resuming. Knows nothing of how a method learns or
-of what the numbers mean.
+work/<method>/seed-<n>/<domain>/   a run folder of training, sealed stage by stage
+work/measured/<key>.json           scores by content
 """
 
 import dataclasses

@@ -1,8 +1,4 @@
-"""Runs brought together by method: what the tables, the verdict and the plots are made from.
-
-Owns: the grouping, the check that the runs belong together, and the methods' names in print. Knows nothing of
-the figures' definitions (`statistics`).
-"""
+"""Runs brought together by method: what the tables, the verdict and the plots are made from."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

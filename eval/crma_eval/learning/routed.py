@@ -2,8 +2,6 @@
 
 Every domain is measured right after it was learnt and after the last stage, each row answered by what the
 router chooses among all domains; a domain that is not learnt yet is answered as the method answers it then.
-
-Owns: the routed measurements of a run and their figures. Knows nothing of how the router decides.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,6 +1,5 @@
-"""What the forgetting protocol measures: one score per row, and the matrix of a method's run with one seed.
-
-Owns: the form of the measurements. Knows nothing of how they are made or summed up.
+"""What the forgetting protocol measures: one score per row, and the matrix of a method's run with one
+seed.
 """
 
 from collections.abc import Sequence

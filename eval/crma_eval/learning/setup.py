@@ -1,7 +1,4 @@
-"""What the forgetting protocol trains and measures on: sizes, configuration, and rows cut to size.
-
-Owns: the protocol's own settings and the split. Knows nothing of methods.
-"""
+"""What the forgetting protocol trains and measures on: sizes, configuration, and rows cut to size."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -11,7 +8,8 @@ from typing import Any, Literal
 from crma_adapters.errors import ConfigError, DataError
 from crma_training.config import TrainConfig
 from crma_training.data.dataset import Dataset, DomainData, load_dataset
-from crma_training.data.rows import Row, read_rows
+from crma_training.data.rows import Row
+from crma_training.data.sources import read_rows
 from crma_training.data.tokens import Example, encode
 from crma_training.workbench import Task, Workbench
 
@@ -104,7 +102,7 @@ class Exam:
 def exam(bench: Workbench, protocol: Protocol, task: Task) -> Exam:
     """The exam of one domain. Raises `DataError` as `encode`."""
     rows = protocol.short_answers(task.domain)
-    short = tuple(encode(row, bench.tokenizer, bench.config.max_length) for row in rows)
+    short = tuple(encode(row, bench.tokenizer, bench.config.max_length, chat=bench.chat) for row in rows)
     return Exam(task.holdout, short)
 
 

@@ -1,7 +1,4 @@
-"""One figure over several seeds: its mean, its standard deviation, its range.
-
-Owns: what is said of a handful of seeds, and when two ranges are disjoint. Knows nothing of the figure.
-"""
+"""One figure over several seeds: its mean, its standard deviation, its range."""
 
 import math
 from collections.abc import Iterable

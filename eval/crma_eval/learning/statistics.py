@@ -1,7 +1,5 @@
 """What one run says about forgetting and transfer: the field's figures from its losses and accuracies.
 
-Owns: the definitions. Knows nothing of seeds taken together (`spread`), resampling (`bootstrap`) or tables.
-
 Stages and domains are counted from 0; T is their number. `L[i][j]` (loss, nats per answer token) and
 `R[i][j]` (accuracy, 0 to 1) are domain j's after stage i. A figure that a run does not have is None: joint
 training has no earlier stages, a single domain has none before it, or no short answers were scored.

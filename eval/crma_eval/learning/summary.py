@@ -1,7 +1,4 @@
-"""The forgetting report: tables, verdict, plots and every figure behind them, from the runs.
-
-Owns: the report's order and its JSON. Knows nothing of training or measuring.
-"""
+"""The forgetting report: tables, verdict, plots and every figure behind them, from the runs."""
 
 import math
 from collections.abc import Mapping, Sequence

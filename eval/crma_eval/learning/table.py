@@ -1,7 +1,4 @@
-"""The report's tables: figures as text, one function per table.
-
-Owns: columns, units and rounding. Knows nothing of how the figures come about or what they mean.
-"""
+"""The report's tables: figures as text, one function per table."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,6 +1,5 @@
-"""What the figures show and do not show, in sentences made from them: the same words whichever way they fall.
-
-Owns: the wording. Knows nothing of how the figures come about.
+"""What the figures show and do not show, in sentences made from them: the same words whichever way
+they fall.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,4 @@
-"""Conversations and misleading mentions, composed from questions that are held out.
-
-Owns: the templates. Knows nothing of where questions come from.
-"""
+"""Conversations and misleading mentions, composed from questions that are held out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

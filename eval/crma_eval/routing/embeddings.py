@@ -1,8 +1,4 @@
-"""Embeddings kept on disk, so that a comparison of designs embeds every text once.
-
-Owns: the file they are kept in, and that they are those of the embedder as it is now. Knows nothing of what
-is embedded.
-"""
+"""Embeddings kept on disk, so that a comparison of designs embeds every text once."""
 
 import hashlib
 import sqlite3
@@ -14,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from crma_adapters.models.cache import cache_dir
-from crma_router.encoders.names import open_embedder
-from crma_router.encoders.sentence_transformers import Embedder, Embeddings, encode_words
+from crma_router.encoders.base import Embedder, Embeddings, open_embedder
 
 PROBE = "Which of these texts was embedded before?"
 _AT_ONCE = 512  # texts embedded between two writes: what a stop loses
@@ -47,9 +42,10 @@ class KeptEmbedder:
             self._put(missing[start : start + _AT_ONCE])
         return np.stack([known[_key(text)] for text in texts])
 
-    def encode_words(self, texts: list[str]) -> Embeddings:
-        """(N, W) float32, made each time: that takes no encoder."""
-        return encode_words(self._embedder, texts)
+    @property
+    def languages(self) -> frozenset[str]:
+        """Those of the embedder itself."""
+        return self._embedder.languages
 
     @cached_property
     def _embedder(self) -> Embedder:

@@ -1,7 +1,4 @@
-"""What a router says of every set, and the figures that follow.
-
-Owns: putting readings and formulas together. Knows nothing of how they are shown.
-"""
+"""What a router says of every set, and the figures that follow."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,4 @@
-"""The figures of a classifier that may decline: accuracy, calibration, what it takes for its own.
-
-Owns: the formulas, on plain arrays. Knows nothing of routers or texts.
-"""
+"""The figures of a classifier that may decline: accuracy, calibration, what it takes for its own."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

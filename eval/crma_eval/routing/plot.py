@@ -1,7 +1,4 @@
-"""The plots of the routing report: risk and coverage, reliability, what is taken for inside, confusion.
-
-Owns: the drawing.
-"""
+"""The plots of the routing report: risk and coverage, reliability, what is taken for inside, confusion."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,17 +1,15 @@
 """The sets that a router is judged on, from a dataset folder and from lists of our own.
 
-Owns: which questions are in which set. Knows nothing of routers or of figures.
-
-    holdout           the held-out rows of every domain, as phrased for training the adapters
-    natural           real users' questions of the domains, no near-duplicate of which was fitted on
-    in-domain         both
-    typos             a part of both, mistyped by another model of mistakes than the fit's
-    short             of both, those of five words or fewer
-    multi-turn        follow-ups, questions after a greeting, changes of topic
-    mentions          another domain's profession is named
-    near, far         neighbouring fields and others, none of which was fitted on
-    everyday          small talk and everyday life, of the kind fitted on
-    other languages   the domains' own questions in languages the embedder does not know
+holdout           the held-out rows of every domain, as phrased for training the adapters
+natural           real users' questions of the domains, no near-duplicate of which was fitted on
+in-domain         both
+typos             a part of both, mistyped by another model of mistakes than the fit's
+short             of both, those of five words or fewer
+multi-turn        follow-ups, questions after a greeting, changes of topic
+mentions          another domain's profession is named
+near, far         neighbouring fields and others, none of which was fitted on
+everyday          small talk and everyday life, of the kind fitted on
+other languages   the domains' own questions in languages the embedder does not know
 """
 
 import re
@@ -22,9 +20,9 @@ from pathlib import Path
 
 from crma_eval.routing.asked import Question, conversations, mentions
 from crma_eval.routing.slips import mistype
-from crma_router.conversation.messages import joint_text
 from crma_training.data.dataset import OUT_OF_DOMAIN, load_dataset
-from crma_training.data.rows import parse_object, question_of, read_questions
+from crma_training.data.formats import question_of
+from crma_training.data.sources import parse_object, read_questions
 from crma_training.demo_data.rows import shuffled
 
 SHORT_WORDS = 5
@@ -48,7 +46,7 @@ class EvalSet:
     @property
     def texts(self) -> list[str]:
         """What is routed: the last turn, behind those before it while it is short."""
-        return [joint_text(question.turns) for question in self.questions]
+        return ["\n".join(question.turns) for question in self.questions]
 
     @property
     def labels(self) -> list[str]:

@@ -1,8 +1,4 @@
-"""Typing mistakes for evaluation: those of a hand on a keyboard and of hurry.
-
-Owns: the model of mistakes, which is not the one that training questions are varied with
-(`classifier.augment`): there letters change at random, here by their place on the keys. Knows of no sets.
-"""
+"""Typing mistakes for evaluation: those of a hand on a keyboard and of hurry."""
 
 import random
 

@@ -1,7 +1,4 @@
-"""The report of `crma-eval routing`.
-
-Owns: goals, tables and words. Knows nothing of how the figures were made.
-"""
+"""The report of `crma-eval routing`."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -1,7 +1,4 @@
-"""From held-out readings to a temperature, a scale and a threshold.
-
-Owns: the three calibrations. Knows nothing of texts, classifiers or distances.
-"""
+"""From held-out readings to a temperature, a scale and a threshold."""
 
 import numpy as np
 import numpy.typing as npt

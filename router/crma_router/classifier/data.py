@@ -1,8 +1,4 @@
-"""The questions a router is fitted on, checked and embedded.
-
-Owns: what is refused, the one order of the rows, and that each question brings its variants. Knows nothing of
-classifiers.
-"""
+"""The questions a router is fitted on: checked, varied and embedded, in one order."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,12 +9,15 @@ import numpy.typing as npt
 from crma_adapters.errors import RouterError
 from crma_adapters.store.names import is_domain_name
 from crma_router.classifier.augment import Augmentation, augment
-from crma_router.classifier.head import Labels
-from crma_router.encoders.sentence_transformers import Embedder, Embeddings, encode_words, words_part
+from crma_router.classifier.head import Labels, TrainingRows, digest_of, pack, unpack
+from crma_router.encoders.base import Embedder, Embeddings
 from crma_router.text.clip import clip, has_words
+from crma_router.text.language import languages_of
 
-FEWEST_EXAMPLES = 10  # two for each fold
-AUGMENTATION = Augmentation()
+FEWEST_EXAMPLES = 5
+"""Distinct questions that a domain needs."""
+
+AUGMENTATION = Augmentation(variants=0.5)
 
 
 @dataclass(frozen=True)
@@ -31,18 +30,19 @@ class RouterData:
 
 @dataclass(frozen=True, eq=False)
 class EmbeddedExamples:
-    """labels (N,): index of the domain, or the number of domains if out of domain; embeddings (N, D).
-
-    origins (N,): which question a row is, or is a variant of (augment.py); varied (N,): which rows are
-    variants. words_size: how many of the last dimensions are of the words alone.
-    """
+    """`rows.labels`: index of the domain, or the number of domains if out of domain."""
 
     domains: tuple[str, ...]
-    labels: Labels
-    embeddings: Embeddings
-    origins: Labels
-    varied: npt.NDArray[np.bool_]
-    words_size: int = 0
+    rows: TrainingRows
+
+    @property
+    def labels(self) -> Labels:
+        return self.rows.labels
+
+    @property
+    def vectors(self) -> Embeddings:
+        """(N, D), as a loaded router has them."""
+        return unpack(self.rows.packed)
 
     @property
     def inside(self) -> npt.NDArray[np.bool_]:
@@ -50,32 +50,22 @@ class EmbeddedExamples:
         return self.labels < len(self.domains)
 
     @property
-    def has_outside(self) -> bool:
+    def has_none(self) -> bool:
         return not bool(self.inside.all())
 
-    def at(self, rows: npt.NDArray[Any]) -> "EmbeddedExamples":
+    def at(self, chosen: npt.NDArray[Any]) -> "EmbeddedExamples":
         """Those rows alone, by index or mask."""
-        return replace(
-            self,
-            labels=self.labels[rows],
-            embeddings=self.embeddings[rows],
-            origins=self.origins[rows],
-            varied=self.varied[rows],
-        )
-
-    def of_words(self) -> "EmbeddedExamples":
-        """The same rows, embedded by their words alone."""
-        return replace(self, embeddings=words_part(self.embeddings, self.words_size), words_size=0)
+        return replace(self, rows=self.rows.at(chosen))
 
     def count(self, label: int) -> int:
         """How many questions bear the label, variants not counted."""
-        return int(((self.labels == label) & ~self.varied).sum())
+        return int(((self.labels == label) & ~self.rows.varied).sum())
 
 
 def embed_examples(
     data: RouterData, embedder: Embedder, augmentation: Augmentation = AUGMENTATION, seed: int = 0
 ) -> EmbeddedExamples:
-    """Distinct questions with words, domains and texts in alphabetical order, then their variants, embedded.
+    """Distinct questions with words, domains and texts in alphabetical order, each with its variants.
 
     Raises:
         RouterError: no domain, a name no domain may bear, too few examples, or embeddings not finite.
@@ -83,30 +73,57 @@ def embed_examples(
     domains = tuple(sorted(data.examples))
     if not domains or not all(map(is_domain_name, domains)):
         raise RouterError(f"domains {list(domains)}; expected one or more domain names, such as 'medical'")
-    groups = [_distinct(data.examples[name]) for name in domains]
+    groups = [distinct(data.examples[name]) for name in domains]
     for name, texts in zip(domains, groups, strict=True):
         _check_enough(name, texts)
-    outside = _distinct(data.out_of_domain)
-    # Too few to have some in every fold say nothing.
-    groups.append(outside if len(outside) >= FEWEST_EXAMPLES else [])
+    groups.append(_none_examples(data, groups, embedder))
     labels = np.repeat(np.arange(len(groups)), [len(texts) for texts in groups])
-    texts = [text for group in groups for text in group]
-    variants = augment(texts, augmentation, seed)
-    embeddings = embedder.encode([*texts, *(variant for _, variant in variants)])
-    _check_numbers(embeddings, len(texts) + len(variants), embedder.name)
-    origins = np.array([*range(len(texts)), *(origin for origin, _ in variants)])
-    return EmbeddedExamples(
-        domains,
-        labels[origins],
-        embeddings,
-        origins,
-        np.arange(len(origins)) >= len(texts),
-        encode_words(embedder, texts[:1]).shape[1],
+    return embed_rows(
+        [text for group in groups for text in group], labels, domains, embedder, augmentation, seed
     )
 
 
-def _distinct(texts: list[str]) -> list[str]:
+def embed_rows(
+    texts: list[str],
+    labels: Labels,
+    domains: tuple[str, ...],
+    embedder: Embedder,
+    augmentation: Augmentation,
+    seed: int,
+) -> EmbeddedExamples:
+    """`texts` with their labels and variants of them, as rows sorted by label."""
+    variants = augment(texts, augmentation, seed)
+    vectors = embedder.encode([*texts, *(variant for _, variant in variants)])
+    _check_numbers(vectors, len(texts) + len(variants), embedder.name)
+    originals = np.array([*range(len(texts)), *(origin for origin, _ in variants)], np.int64)
+    varied = np.arange(len(originals)) >= len(texts)
+    digests = np.array([digest_of(text) for text in texts], np.int64)
+    rows = TrainingRows(pack(vectors), labels[originals], originals, varied, digests[originals])
+    order = np.argsort(rows.labels, kind="stable")
+    return EmbeddedExamples(domains, rows).at(order)
+
+
+def distinct(texts: list[str]) -> list[str]:
+    """The texts that have words, as they are read, each once, sorted."""
     return sorted({text for text in map(clip, texts) if has_words(text)})
+
+
+def _none_examples(data: RouterData, groups: list[list[str]], embedder: Embedder) -> list[str]:
+    """Out-of-domain examples, but none in a language that the encoder knows and no domain has examples in.
+
+    Otherwise that language itself would come to stand for "none of them".
+    """
+    none = distinct(data.out_of_domain)
+    if embedder.languages:
+        spoken = languages_of([text for group in groups for text in group])
+        told = languages_of(none, each=True)
+        none = [
+            text
+            for text, language in zip(none, told, strict=True)
+            if language is None or language in spoken or language not in embedder.languages
+        ]
+    # Too few to have some in every fold say nothing.
+    return none if len(none) >= 2 * FEWEST_EXAMPLES else []
 
 
 def _check_enough(name: str, texts: list[str]) -> None:

@@ -1,151 +1,145 @@
-"""Fitting a router from example questions.
+"""Fitting a router: classifier, calibration on held-out folds, and what is reported of them."""
 
-Owns: the order of fitting, and what is measured on held-out folds. Knows nothing of texts or of files.
-"""
-
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from crma_router.classifier.calibration import balanced_quantile, fit_temperature, standardise
 from crma_router.classifier.data import EmbeddedExamples
-from crma_router.classifier.domain_classifier import Judge
-from crma_router.classifier.first_reading import FEWEST_OUTSIDE, FirstReading, least_sure
-from crma_router.classifier.fit_head import fit_head
-from crma_router.classifier.head import FloatArray, Labels, LinearHead, outside_log_odds
-from crma_router.classifier.mahalanobis import Mahalanobis, fit_mahalanobis
+from crma_router.classifier.domain_classifier import DomainClassifier
+from crma_router.classifier.head import FloatArray, Labels, LinearHead
 from crma_router.classifier.model import FitReport, RouterModel
-from crma_router.classifier.ood import Outside, Unlikeness
-from crma_router.drift import usual_of
-from crma_router.policy import Evidence, Policy, RoutingDecision, decide
+from crma_router.classifier.ood import ENOUGH_NONE, OODDetector, none_log_odds
+from crma_router.drift import reference_stats
+from crma_router.encoders.base import Embedder, Embeddings
+from crma_router.policy import ClassifierOutput, Policy, decide
+from crma_router.roles.role_classifier import RoleClassifier
 
-ACCEPTANCE = 0.95  # the share of the domains' held-out questions that must count as inside
-FOLDS = 5
-ENOUGH_OUTSIDE = 500  # out-of-domain examples, from which on their likeness alone says what is outside
+FOLDS = 4
+ACCEPTANCE = 0.95
+"""The share of the domains' held-out questions that count as inside."""
+
+NEIGHBOUR_WEIGHT = 30.0
+"""Of the mean cosine of the nearest examples, beside the regression's logits (chosen on the demo data's
+folds)."""
+
+_INVERSE_REGULARISATION = 3.0
+_MOST_ROUNDS = 200
+_UNFITTED = OODDetector(None, None, 0.0)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class _HeldOut:
-    """What is said of every row by parts fitted without it: logits (N, C), Mahalanobis distances (N,)."""
+    """Of every row, by a classifier that was fitted without it: logits and closeness, both (N, C)."""
 
     logits: FloatArray
-    distances: FloatArray
-
-    def at(self, rows: npt.NDArray[np.bool_]) -> "_HeldOut":
-        return _HeldOut(self.logits[rows], self.distances[rows])
+    closeness: FloatArray
 
 
 def fit_model(
-    examples: EmbeddedExamples, embedder: str, seed: int, acceptance: float = ACCEPTANCE
+    examples: EmbeddedExamples, embedder: Embedder, roles: RoleClassifier, seed: int, acceptance: float
 ) -> RouterModel:
-    """Fit on all rows, calibrate on held-out questions. `embedder`: the name of what embedded them."""
-    judge, whole = _fit_judge(examples, seed, acceptance)
-    first, evidence = _fit_first(examples, whole, seed, acceptance)
-    policy = Policy()
-    decisions = [decide(one, policy) for one in evidence]
-    report = _report(examples.at(~examples.varied), evidence, decisions, seed)
-    return RouterModel(embedder, judge, policy, report, usual_of(decisions), first)
+    """Fit on every row, calibrate on folds. A question and its variants lie in one fold."""
+    # Threads add in any order, and the same questions must give the same bytes.
+    with threadpool_limits(1):
+        fitted = _fit(examples, None)
+        held_out = _cross_validate(examples, fitted.head, seed)
+    written = ~examples.rows.varied
+    asked = examples.at(written)
+    held_out = _HeldOut(held_out.logits[written], held_out.closeness[written])
+    classifier, distances = _calibrate(fitted, held_out, asked, acceptance)
+    outputs = classifier.weigh(held_out.logits, distances)
+    decisions = [decide(one, Policy()) for one in outputs]
+    return RouterModel(
+        embedder.name,
+        tuple(sorted(embedder.languages)),
+        classifier,
+        roles,
+        Policy(),
+        _report(asked, outputs, seed),
+        reference_stats(decisions),
+    )
 
 
-def _fit_judge(examples: EmbeddedExamples, seed: int, acceptance: float) -> tuple[Judge, list[Evidence]]:
-    """The judge, and what judges fitted without it say of each question as it was given.
+def fit_head(vectors: Embeddings, labels: Labels, *, has_none: bool, start: LinearHead | None) -> LinearHead:
+    """Multinomial logistic regression in which every class weighs the same; `start` spares rounds."""
+    from sklearn.linear_model import LogisticRegression  # a second's import, which routing does not need
 
-    A question and its variants lie in one fold, and only the questions as they were given are calibrated on.
-    """
-    held_out, head, mahalanobis = _cross_validate(examples, seed), *_fit_parts(examples, seed)
-    written = ~examples.varied
-    examples, held_out = examples.at(written), held_out.at(written)
-    logits = head.domain_logits(held_out.logits)[examples.inside]
-    head = replace(head, temperature=fit_temperature(logits, examples.labels[examples.inside]))
-    outside, distances = _calibrate_outside(mahalanobis, held_out, examples, acceptance)
-    judge = Judge(examples.domains, head, outside)
-    return judge, judge.weigh(held_out.logits, distances)
-
-
-def _fit_first(
-    examples: EmbeddedExamples, whole: list[Evidence], seed: int, acceptance: float
-) -> tuple[FirstReading | None, list[Evidence]]:
-    """What the words alone may decide, and the evidence of each question as given, theirs where they do."""
-    if not examples.words_size or examples.count(len(examples.domains)) < FEWEST_OUTSIDE:
-        return None, whole
-    judge, words = _fit_judge(examples.of_words(), seed, acceptance)
-    sent = [decide(one, Policy()).domain for one in whole]
-    sure_from = least_sure(words, sent, _wanted(examples.at(~examples.varied)))
-    if sure_from is None:
-        return None, whole
-    first = FirstReading(judge, sure_from)
-    return first, [
-        first.followed(one, other.ood_threshold) or other for one, other in zip(words, whole, strict=True)
-    ]
+    classes = np.unique(labels)
+    if len(classes) == 1:  # a single domain and nothing to tell it from: the distance alone decides
+        return LinearHead(np.zeros((1, vectors.shape[1]), np.float32), np.zeros(1, np.float32), has_none)
+    model = LogisticRegression(
+        C=_INVERSE_REGULARISATION,
+        class_weight="balanced",
+        max_iter=_MOST_ROUNDS,
+        warm_start=start is not None,
+    )
+    if start is not None and len(classes) > 2:
+        model.coef_, model.intercept_ = start.weight[classes].copy(), start.bias[classes].copy()
+        model.classes_ = classes
+    model.fit(vectors, labels)
+    weight, bias = model.coef_, model.intercept_
+    if len(weight) == 1:  # of two classes scikit-learn keeps one row, the second's against the first
+        weight, bias = np.vstack([np.zeros_like(weight), weight]), np.concatenate([[0.0], bias])
+    return LinearHead(weight.astype(np.float32, order="C"), bias.astype(np.float32), has_none)
 
 
-def _cross_validate(examples: EmbeddedExamples, seed: int) -> _HeldOut:
-    classes = len(examples.domains) + examples.has_outside
-    logits = np.empty((len(examples.labels), classes), np.float32)
-    distances = np.empty(len(examples.labels), np.float32)
-    # Routing does not need them. Before the limit, which holds for what is loaded by then, and the threads.
-    import sklearn.cluster
-    import sklearn.covariance
-    import sklearn.linear_model  # noqa: F401
+def _fit(examples: EmbeddedExamples, start: LinearHead | None) -> DomainClassifier:
+    head = fit_head(examples.vectors, examples.labels, has_none=examples.has_none, start=start)
+    weight = NEIGHBOUR_WEIGHT if len(head.bias) > 1 else 0.0
+    return DomainClassifier(examples.domains, head, examples.rows, weight, 1.0, _UNFITTED)
 
-    folds = list(_folds(examples, seed))
-    # A fold a core. Within this limit the folds' own limits end in any order without lifting one another's.
-    with threadpool_limits(1), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-        parts = list(threads.map(lambda fold: _fit_parts(examples.at(fold[0]), seed), folds))
-    for (_, held), (head, mahalanobis) in zip(folds, parts, strict=True):
-        logits[held] = head.logits(examples.embeddings[held])
-        distances[held] = mahalanobis.distance(examples.embeddings[held])
-    return _HeldOut(logits, distances)
+
+def _cross_validate(examples: EmbeddedExamples, start: LinearHead, seed: int) -> _HeldOut:
+    """Folds start from the weights of all rows: the problem is convex, so they end where they would
+    anyway."""
+    shape = (len(examples.labels), len(start.bias))
+    held_out = _HeldOut(np.empty(shape, np.float32), np.empty(shape, np.float32))
+    vectors = examples.vectors
+    for fitted, held in _folds(examples, seed):
+        fold = _fit(examples.at(fitted), start)
+        held_out.logits[held], held_out.closeness[held] = fold.logits(vectors[held])
+    return held_out
 
 
 def _folds(examples: EmbeddedExamples, seed: int) -> Iterator[tuple[Labels, Labels]]:
-    """(fitted, held out) rows by index: questions spread evenly by label, each with its variants."""
-    from sklearn.model_selection import StratifiedKFold  # a second's import, which routing does not need
-
-    questions = examples.labels[~examples.varied]  # in the order of their numbers in `origins`
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    for _, held in folds.split(questions, questions):
-        held_rows = np.isin(examples.origins, held)
-        yield np.flatnonzero(~held_rows), np.flatnonzero(held_rows)
-
-
-def _fit_parts(examples: EmbeddedExamples, seed: int) -> tuple[LinearHead, Mahalanobis]:
-    inside = examples.at(examples.inside)
-    return fit_head(examples, seed), fit_mahalanobis(inside.embeddings, inside.labels)
+    """(fitted, held out) rows by index: the questions of each class spread evenly, each with its variants."""
+    chance = np.random.default_rng(seed)
+    rows = examples.rows
+    fold_of = np.zeros(int(rows.originals.max()) + 1, np.int64)
+    for label in np.unique(rows.labels):
+        own = rows.originals[(rows.labels == label) & ~rows.varied]
+        fold_of[chance.permutation(own)] = np.arange(len(own)) % FOLDS
+    for fold in range(FOLDS):
+        held = fold_of[rows.originals] == fold
+        yield np.flatnonzero(~held), np.flatnonzero(held)
 
 
-def _calibrate_outside(
-    mahalanobis: Mahalanobis, held_out: _HeldOut, examples: EmbeddedExamples, acceptance: float
-) -> tuple[Outside, FloatArray]:
-    """The readings with their threshold, and what they say of every held-out row."""
-    inside = examples.inside
-    log_odds = standardise(outside_log_odds(held_out.logits[inside])) if examples.has_outside else None
-    far = standardise(held_out.distances[inside])
+def _calibrate(
+    fitted: DomainClassifier, held_out: _HeldOut, examples: EmbeddedExamples, acceptance: float
+) -> tuple[DomainClassifier, FloatArray]:
+    """The classifier with temperature and threshold, and the distance of every held-out row."""
+    inside, own = examples.inside, examples.labels[examples.inside]
+    logits, closeness = held_out.logits, held_out.closeness
+    domains = len(examples.domains)
+    temperature = fit_temperature(logits[inside, :domains], own)
+    log_odds = standardise(none_log_odds(logits[inside])) if examples.has_none else None
     unlikeness = None
-    if examples.count(len(examples.domains)) < ENOUGH_OUTSIDE:
-        unlikeness = Unlikeness(mahalanobis, far)
-    unlimited = Outside(unlikeness, log_odds, threshold=0.0)
-    distances = unlimited.join(far.of(held_out.distances) if unlikeness else None, held_out.logits)
-    threshold = balanced_quantile(distances[inside], examples.labels[inside], acceptance)
-    return replace(unlimited, threshold=threshold), distances
+    if examples.count(domains) < ENOUGH_NONE:
+        unlikeness = standardise(1 - closeness[inside, :domains].max(axis=1))
+    detector = OODDetector(unlikeness, log_odds, 0.0)
+    distances = detector.distance(logits, closeness)
+    threshold = balanced_quantile(distances[inside], own, acceptance)
+    classifier = replace(fitted, temperature=temperature, ood=replace(detector, threshold=threshold))
+    return classifier, distances
 
 
-def _wanted(examples: EmbeddedExamples) -> list[str | None]:
-    """Where each row belongs."""
+def _report(examples: EmbeddedExamples, outputs: list[ClassifierOutput], seed: int) -> FitReport:
     names = [*examples.domains, None]
-    return [names[label] for label in examples.labels]
-
-
-def _report(
-    examples: EmbeddedExamples, evidence: list[Evidence], decisions: list[RoutingDecision], seed: int
-) -> FitReport:
-    right = np.array([one.domain == own for one, own in zip(decisions, _wanted(examples), strict=True)])
-    by_words = np.array([one.by_words for one in evidence])
+    decided = [decide(one, Policy()).domain for one in outputs]
+    right = np.array([one == names[label] for one, label in zip(decided, examples.labels, strict=True)])
 
     def share(label: int) -> float:
         return round(float(right[examples.labels == label].mean()), 4)
@@ -155,6 +149,5 @@ def _report(
         examples={name: examples.count(label) for label, name in enumerate(examples.domains)},
         out_of_domain=examples.count(len(examples.domains)),
         routed={name: share(label) for label, name in enumerate(examples.domains)},
-        fallback=share(len(examples.domains)) if examples.has_outside else None,
-        by_words=round(float(by_words[examples.inside].mean()), 4),
+        fallback=share(len(examples.domains)) if examples.has_none else None,
     )

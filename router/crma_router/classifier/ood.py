@@ -1,11 +1,9 @@
 """Whether a text belongs to none of the domains.
 
-Owns: the out-of-domain distance, which joins two readings of an embedding, and its threshold. Knows nothing
-of the names of domains or of what is done with a text outside.
-
-The Mahalanobis distance sees what is unlike everything known; the classifier's log-odds of "none of them" see
-what is like the out-of-domain examples. With few or narrow examples the mean of both does better than either,
-with many the log-odds alone (figures in docs/router.md). Without any, the distance stands alone.
+The classifier's log-odds of "none of them" see what is like the out-of-domain examples; the distance to
+the nearest examples of any domain sees what is unlike everything known (deep nearest neighbours, Sun et
+al. 2022, arXiv 2204.06507). With few out-of-domain examples the mean of both counts, with many the
+log-odds alone, without any the distance alone.
 """
 
 from dataclasses import dataclass
@@ -15,11 +13,12 @@ import numpy as np
 from pydantic import ConfigDict, Field
 
 from crma_adapters.io.document import STRICT, Finite
-from crma_router.classifier.head import FloatArray, outside_log_odds
-from crma_router.classifier.mahalanobis import Mahalanobis
-from crma_router.encoders.sentence_transformers import Embeddings
+from crma_router.classifier.head import FloatArray
 
 Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+ENOUGH_NONE = 500
+"""Out-of-domain examples from which the log-odds stand alone."""
 
 
 @dataclass(frozen=True)
@@ -36,36 +35,31 @@ class Standard:
         return np.asarray((reading - np.float32(self.mean)) / np.float32(self.deviation), dtype=np.float32)
 
 
-@dataclass(frozen=True, eq=False)
-class Unlikeness:
-    """The Mahalanobis distance to what is known, in standard deviations from what is usual inside."""
+@dataclass(frozen=True)
+class OODDetector:
+    """A text is out of domain when its distance is over `threshold`; there is one reading or there are
+    both."""
 
-    mahalanobis: Mahalanobis
-    usual: Standard
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
-    def of(self, embeddings: Embeddings) -> FloatArray:
-        """(N, D) -> (N,)"""
-        return self.usual.of(self.mahalanobis.distance(embeddings))
-
-
-@dataclass(frozen=True, eq=False)
-class Outside:
-    """A text is outside when its distance is over `threshold`; there is one reading or there are both.
-
-    `log_odds` needs out-of-domain examples.
-    """
-
-    unlikeness: Unlikeness | None
+    unlikeness: Standard | None
     log_odds: Standard | None
-    threshold: float
+    threshold: Finite
 
-    def distance(self, embeddings: Embeddings, logits: FloatArray) -> FloatArray:
-        """Embeddings (N, D) and logits (N, C) -> (N,): deviations beyond the usual, as a mean."""
-        return self.join(None if self.unlikeness is None else self.unlikeness.of(embeddings), logits)
-
-    def join(self, unlikeness: FloatArray | None, logits: FloatArray) -> FloatArray:
-        """The same where the first reading is known."""
-        readings = [] if unlikeness is None else [unlikeness]
+    def distance(self, logits: FloatArray, closeness: FloatArray) -> FloatArray:
+        """Logits and closeness (N, C) -> (N,): deviations beyond the usual, as a mean of the readings."""
+        readings = []
+        if self.unlikeness is not None:
+            domains = closeness[:, :-1] if self.log_odds is not None else closeness
+            readings.append(self.unlikeness.of(1 - domains.max(axis=1)))
         if self.log_odds is not None:
-            readings.append(self.log_odds.of(outside_log_odds(logits)))
+            readings.append(self.log_odds.of(none_log_odds(logits)))
         return np.asarray(np.mean(readings, axis=0), dtype=np.float32)
+
+
+def none_log_odds(logits: FloatArray) -> FloatArray:
+    """(N, K + 1) -> (N,): log-odds of the last class, "none of them", against all the others."""
+    inside = logits[:, :-1]
+    highest = inside.max(axis=1)
+    total = highest + np.log(np.exp(inside - highest[:, None]).sum(axis=1))
+    return np.asarray(logits[:, -1] - total, dtype=np.float32)

@@ -1,7 +1,7 @@
-"""Changing the live release's router: a domain more, a domain less, other thresholds.
+"""Changing the live release's router: a domain more, a domain less, other thresholds, another encoder.
 
-Owns: what each change needs, and publishing it as a release whose other parts stay as they are. Needs neither
-the language model nor the data it was trained on: the router's own examples are enough.
+Needs neither the language model nor the data it was trained on. A router keeps the vectors of what it was
+fitted on, so that only what is new is embedded.
 """
 
 import tempfile
@@ -9,19 +9,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from crma_adapters.errors import RouterError
 from crma_adapters.store.publication import Publication, publish_parts
 from crma_adapters.store.release import Release
 from crma_adapters.store.store import Store
-from crma_router.classifier.data import RouterData
-from crma_router.classifier.fit import ACCEPTANCE
+from crma_router.classifier.data import (
+    AUGMENTATION,
+    FEWEST_EXAMPLES,
+    EmbeddedExamples,
+    RouterData,
+    distinct,
+    embed_rows,
+)
+from crma_router.classifier.fit import ACCEPTANCE, fit_model
+from crma_router.classifier.head import TrainingRows, digest_of, unpack
 from crma_router.classifier.kept_examples import load_examples, save_examples
 from crma_router.cli.overlap import overlaps
+from crma_router.encoders.base import Embeddings, open_embedder
 from crma_router.policy import Policy
 from crma_router.router import Router, fit_router
-
-FEWEST_NEW = 20
-"""Distinct examples that a new domain needs."""
 
 
 @dataclass(frozen=True)
@@ -50,47 +58,67 @@ class Change:
 
 def load_live(store: Store) -> LiveRouter:
     """Raises `RouterError` if the live release has no sound router, `StoreError` if there is no release."""
+    release, version = _live_version(store)
+    return LiveRouter(store, release, version, Router.load(store.router_dir(version)))
+
+
+def _live_version(store: Store) -> tuple[int, str]:
     release = store.live()
     if release.router is None:
         raise RouterError(
             f"release {release.number} in {store.root} has no router; `crma-train` fits one, "
             "or ask for an adapter by its name"
         )
-    version = release.router.version
-    return LiveRouter(store, release.number, version, Router.load(store.router_dir(version)))
+    return release.number, release.router.version
 
 
 def add_domain(
     live: LiveRouter, name: str, texts: Sequence[str], *, acceptance: float = ACCEPTANCE
 ) -> Change:
-    """A router that also knows `name`, or knows more examples of it.
+    """A router that also knows `name`, or knows more examples of it. Only these are embedded.
 
     Raises:
-        RouterError: no adapter of that name, too few examples, or the router's own were not kept.
+        RouterError: no adapter of that name, or too few examples.
     """
     _check_adapter(live, name)
-    known = load_examples(live.folder)
-    new = sorted(set(texts) - set(known.examples.get(name, [])))
-    if not new or (name not in known.examples and len(new) < FEWEST_NEW):
+    classifier = live.router.model.classifier
+    known = set(classifier.rows.digests.tolist())
+    new = [text for text in distinct(list(texts)) if digest_of(text) not in known]
+    if not new or (name not in classifier.domains and len(new) < FEWEST_EXAMPLES):
         raise RouterError(
-            f"{len(new)} distinct new examples of {name}; a new domain needs {FEWEST_NEW} or more, a known "
+            f"{len(new)} distinct new examples of {name}; a new domain needs {FEWEST_EXAMPLES} or more, "
+            f"a known "
             "one at least one: add some"
         )
-    examples = known.examples | {name: [*known.examples.get(name, []), *new]}
-    change = _refit(live, RouterData(examples, known.out_of_domain), acceptance, f"crma-route add {name}")
+    domains = tuple(sorted({*classifier.domains, name}))
+    labels = np.full(len(new), domains.index(name), np.int64)
+    seed = live.router.model.report.seed
+    added = embed_rows(new, labels, domains, live.router.embedder, AUGMENTATION, seed).rows
+    rows = _joined(_relabelled(classifier.rows, classifier.domains, domains), added)
+    examples = _kept(live)
+    if examples is not None:
+        both = [*examples.examples.get(name, []), *new]
+        examples = RouterData(examples.examples | {name: both}, examples.out_of_domain)
+    change = _refit(live, EmbeddedExamples(domains, rows), examples, acceptance, f"crma-route add {name}")
     return replace(change, objections=overlaps(live.router, name, new, change.router.model.report))
 
 
 def remove_domain(live: LiveRouter, name: str, *, acceptance: float = ACCEPTANCE) -> Change:
-    """A router without `name`; its adapter stays, and is reached by its name. Raises as `add_domain`."""
-    known = load_examples(live.folder)
-    if name not in known.examples or len(known.examples) == 1:
+    """A router without `name`; its adapter stays, and is reached by its name. Raises `RouterError`."""
+    classifier = live.router.model.classifier
+    if name not in classifier.domains or len(classifier.domains) == 1:
         raise RouterError(
-            f"{name!r} cannot be removed: the router has {', '.join(sorted(known.examples))}; "
+            f"{name!r} cannot be removed: the router has {', '.join(classifier.domains)}; "
             "expected one of them, and another to stay"
         )
-    examples = {other: texts for other, texts in known.examples.items() if other != name}
-    return _refit(live, RouterData(examples, known.out_of_domain), acceptance, f"crma-route remove {name}")
+    domains = tuple(other for other in classifier.domains if other != name)
+    stays = classifier.rows.labels != classifier.domains.index(name)
+    rows = _relabelled(classifier.rows.at(stays), classifier.domains, domains)
+    examples = _kept(live)
+    if examples is not None:
+        rest = {other: texts for other, texts in examples.examples.items() if other != name}
+        examples = RouterData(rest, examples.out_of_domain)
+    return _refit(live, EmbeddedExamples(domains, rows), examples, acceptance, f"crma-route remove {name}")
 
 
 def calibrate(live: LiveRouter, policy: Policy, acceptance: float | None) -> Change:
@@ -98,8 +126,49 @@ def calibrate(live: LiveRouter, policy: Policy, acceptance: float | None) -> Cha
     note = "crma-route calibrate"
     if acceptance is None:
         return Change(_with_policy(live.router, policy), None, (), note)
-    change = _refit(live, load_examples(live.folder), acceptance, note)
+    classifier = live.router.model.classifier
+    examples = EmbeddedExamples(classifier.domains, classifier.rows)
+    change = _refit(live, examples, None, acceptance, note)
     return replace(change, router=_with_policy(change.router, policy))
+
+
+def upgrade(store: Store, embedder: str, *, acceptance: float = ACCEPTANCE) -> tuple[LiveRouter, Change]:
+    """A router for the live release, fitted anew on the examples kept beside its present one, whatever
+    that is.
+
+    Raises `RouterError` if those were not kept.
+    """
+    number, version = _live_version(store)
+    data = load_examples(store.router_dir(version))
+    router = fit_router(data, open_embedder(embedder), acceptance=acceptance)
+    return LiveRouter(store, number, version, router), Change(router, data, (), "crma-route upgrade")
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """An example, the domain it belongs to (None: none) and its cosine similarity."""
+
+    text: str
+    domain: str | None
+    similarity: float
+
+
+def nearest_examples(live: LiveRouter, vector: Embeddings, count: int) -> list[Neighbour]:
+    """The `count` examples that are most like the (D,) `vector`, the nearest first.
+
+    Raises `RouterError` if the router's examples were not kept.
+    """
+    data = load_examples(live.folder)
+    texts = {digest_of(text): text for some in (*data.examples.values(), data.out_of_domain) for text in some}
+    classifier = live.router.model.classifier
+    rows = classifier.rows.at(~classifier.rows.varied)
+    similarities = unpack(rows.packed) @ vector
+    names: tuple[str | None, ...] = (*classifier.domains, None)
+    return [
+        Neighbour(text, names[int(rows.labels[at])], float(similarities[at]))
+        for at in np.argsort(-similarities, kind="stable")[:count]
+        if (text := texts.get(int(rows.digests[at]))) is not None
+    ]
 
 
 def publish_change(live: LiveRouter, change: Change) -> Release:
@@ -119,10 +188,34 @@ def publish_change(live: LiveRouter, change: Change) -> Release:
         return publish_parts(live.store, Publication(router=draft, note=change.note))
 
 
-def _refit(live: LiveRouter, data: RouterData, acceptance: float, note: str) -> Change:
-    model = live.router.model
-    router = fit_router(data, live.router.embedder, seed=model.report.seed, acceptance=acceptance)
-    return Change(_with_policy(router, model.policy), data, (), note)
+def _refit(
+    live: LiveRouter, rows: EmbeddedExamples, examples: RouterData | None, acceptance: float, note: str
+) -> Change:
+    model, embedder = live.router.model, live.router.embedder
+    fitted = fit_model(rows, embedder, model.roles, model.report.seed, acceptance)
+    fitted = replace(fitted, policy=model.policy, spelling=model.spelling)
+    return Change(Router(fitted, embedder), examples, (), note)
+
+
+def _kept(live: LiveRouter) -> RouterData | None:
+    """The router's examples, None if they were not kept."""
+    return load_examples(live.folder) if (live.folder / "examples.jsonl").exists() else None
+
+
+def _relabelled(rows: TrainingRows, before: Sequence[str], after: Sequence[str]) -> TrainingRows:
+    """The same rows with labels in the order of `after`, sorted by them; none stays the last."""
+    places = np.array(
+        [after.index(name) if name in after else -1 for name in before] + [len(after)], np.int64
+    )
+    moved = replace(rows, labels=places[rows.labels])
+    return moved.at(np.argsort(moved.labels, kind="stable"))
+
+
+def _joined(rows: TrainingRows, added: TrainingRows) -> TrainingRows:
+    later = replace(added, originals=added.originals + int(rows.originals.max()) + 1)
+    parts = zip(vars(rows).values(), vars(later).values(), strict=True)
+    both = TrainingRows(*(np.concatenate(pair) for pair in parts))
+    return both.at(np.argsort(both.labels, kind="stable"))
 
 
 def _with_policy(router: Router, policy: Policy) -> Router:

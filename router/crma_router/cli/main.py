@@ -1,7 +1,4 @@
-"""`crma-route`: why a text goes where it goes, and changes to the live release's router.
-
-Owns: the command line. What a change needs is `change`'s, how things are printed `printed`'s.
-"""
+"""`crma-route`: why a text goes where it goes, and changes to the live release's router."""
 
 import argparse
 import json
@@ -13,22 +10,27 @@ from pathlib import Path
 from crma_adapters.cli.command import run_command
 from crma_adapters.errors import ConfigError, RouterError
 from crma_adapters.store.store import Store
+from crma_router.classifier.data import FEWEST_EXAMPLES
 from crma_router.classifier.fit import ACCEPTANCE
 from crma_router.cli.change import (
     Change,
     LiveRouter,
+    Neighbour,
     add_domain,
     calibrate,
     load_live,
+    nearest_examples,
     publish_change,
     remove_domain,
+    upgrade,
 )
-from crma_router.cli.nearest import Neighbour, nearest_examples
 from crma_router.cli.printed import decision_lines, score_lines
 from crma_router.cli.question_files import read_labelled, read_questions
 from crma_router.cli.scores import score
+from crma_router.encoders.base import DEFAULT_EMBEDDER, MINILM_NAME, USE_NAME
+from crma_router.policy import RoutingDecision
 
-COMMANDS = ("explain", "add", "remove", "calibrate", "eval")
+COMMANDS = ("explain", "add", "remove", "calibrate", "upgrade", "eval")
 NEAREST = 3
 
 
@@ -94,13 +96,28 @@ def _add_changing(
 ) -> None:
     add = commands.add_parser("add", parents=[common, fitting], help="route to a domain, from examples alone")
     add.add_argument("name", help="an adapter of the store")
-    add.add_argument("examples", type=Path, help=".jsonl or .txt file, or a folder of some; 20 or more")
+    add.add_argument(
+        "examples",
+        type=Path,
+        help=f".jsonl, .csv or .txt file, or a folder of some; {FEWEST_EXAMPLES} or more",
+    )
     add.add_argument("--yes", action="store_true", help="publish even if domains overlap")
     add.set_defaults(run=_add)
     remove = commands.add_parser("remove", parents=[common, fitting], help="route to a domain no more")
     remove.add_argument("name", help="a domain of the router")
     remove.set_defaults(run=_remove)
     tune = commands.add_parser("calibrate", parents=[common, fitting], help="set the thresholds")
+    again = commands.add_parser(
+        "upgrade",
+        parents=[common, fitting],
+        help="fit the router anew on its examples: of an earlier release's, too",
+    )
+    again.add_argument(
+        "--embedder", default=DEFAULT_EMBEDDER, metavar="NAME",
+        help=f"{USE_NAME}, {MINILM_NAME}, a sentence-transformers folder or hub id, or two joined by ' + ' "
+        f"(default: {DEFAULT_EMBEDDER})",
+    )  # fmt: skip
+    again.set_defaults(run=_upgrade)
     for option in ("--min-confidence", "--margin", "--hysteresis"):
         tune.add_argument(option, type=_positive if option == "--hysteresis" else _share, metavar="NUMBER")
     tune.set_defaults(run=_calibrate)
@@ -108,24 +125,27 @@ def _add_changing(
 
 def _explain(arguments: argparse.Namespace) -> int:
     live = _load(arguments)
-    decision, read = live.router.route(arguments.text), live.router.read(arguments.text)
-    neighbours = _neighbours(live, read, arguments.nearest)
+    decision = live.router.route(arguments.text)
+    neighbours = _neighbours(live, decision, arguments.nearest)
+    read = decision.asked
     if arguments.json:
         found = None if neighbours is None else [asdict(one) for one in neighbours]
-        origin = {"router": live.version, "release": live.release, "read": read, "nearest": found}
-        print(json.dumps(asdict(decision) | origin, ensure_ascii=False))
+        origin = {"router": live.version, "release": live.release, "nearest": found}
+        said = asdict(replace(decision, vector=None))
+        del said["vector"]
+        print(json.dumps(said | origin, ensure_ascii=False))
     else:
-        shown = read if read != arguments.text.strip() else None
+        shown = read if read and read != arguments.text.strip() else None
         print("\n".join(decision_lines(live, decision, neighbours, read=shown)))
     return 0
 
 
-def _neighbours(live: LiveRouter, text: str, count: int) -> list[Neighbour] | None:
+def _neighbours(live: LiveRouter, decision: RoutingDecision, count: int) -> list[Neighbour] | None:
     """None where the router's examples were not kept, or were not asked for."""
-    if count <= 0:
+    if count <= 0 or decision.vector is None:
         return None
     try:
-        return nearest_examples(live.folder, live.router.embedder, text, count)
+        return nearest_examples(live, decision.vector, count)
     except RouterError:
         return None
 
@@ -161,6 +181,11 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     # Without any number: the threshold anew, as after a fit.
     acceptance = _acceptance(arguments) if arguments.accept is not None or not given else None
     return _publish(arguments, live, calibrate(live, replace(live.router.policy, **given), acceptance))
+
+
+def _upgrade(arguments: argparse.Namespace) -> int:
+    live, change = upgrade(Store(arguments.adapters), arguments.embedder, acceptance=_acceptance(arguments))
+    return _publish(arguments, live, change)
 
 
 def _publish(arguments: argparse.Namespace, live: LiveRouter, change: Change) -> int:

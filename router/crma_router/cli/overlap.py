@@ -1,7 +1,4 @@
-"""Whether domains get in each other's way.
-
-Owns: what counts as overlap, and the sentences that say so. Publishes nothing.
-"""
+"""Whether domains get in each other's way, in sentences."""
 
 import math
 from collections import Counter
@@ -15,6 +12,9 @@ TAKEN = 0.3
 
 LOST = 0.05
 """Share of its own held-out questions that a domain may lose to a change, if chance does not explain it."""
+
+FEWEST_JUDGED = 20
+"""Examples from which that share says something."""
 
 FOUND = 0.7
 """Share of a new domain's held-out questions that must reach it."""
@@ -55,4 +55,6 @@ def _chance(one: float, other: float, questions: int) -> float:
 
 def _not_found(name: str, after: FitReport) -> list[str]:
     share = after.routed[name]
+    if after.examples[name] < FEWEST_JUDGED:  # of so few held out one more or less is a tenth
+        return []
     return [f"only {share:.0%} of the held-out examples of {name} would reach it"] if share < FOUND else []

@@ -1,12 +1,8 @@
-"""How `crma-route` prints a decision and a score.
-
-Owns: the lines. Decides and measures nothing.
-"""
+"""How `crma-route` prints a decision and a score."""
 
 from collections.abc import Sequence
 
-from crma_router.cli.change import LiveRouter
-from crma_router.cli.nearest import Neighbour
+from crma_router.cli.change import LiveRouter, Neighbour
 from crma_router.cli.scores import Scores
 from crma_router.policy import RoutingDecision
 
@@ -21,7 +17,7 @@ def decision_lines(
     read: str | None = None,
 ) -> list[str]:
     """One fact a line. `neighbours` None: the router's examples are not known. `read`: what of the text was
-    embedded, where that differs from it."""
+    read as the question, where that is not all of it."""
     ranked = sorted(decision.scores.items(), key=lambda item: -item[1])
     side = "outside" if decision.ood_distance > decision.ood_threshold else "inside"
     return [

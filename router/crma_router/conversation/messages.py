@@ -1,19 +1,11 @@
-"""What the user said in a conversation.
-
-Owns: the user turns that count, the text parts of multimodal content, the opening a conversation is known by.
-Knows nothing of domains or decisions.
-"""
+"""What the user said in a conversation, whichever API it was sent to; the opening it is known by."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from crma_adapters.errors import RouterError
-from crma_router.text.clip import clip
-
-# "and the dosage?" says nothing by itself: turns before it are added until there are this many words.
-ENOUGH_WORDS = 6
-MOST_TURNS = 4
+from crma_router.conversation.sessions import SessionKey
 
 _TEXT_PARTS = ("text", "input_text")  # chat completions, responses
 _INSTRUCTING = ("system", "developer")
@@ -21,15 +13,22 @@ _INSTRUCTING = ("system", "developer")
 
 @dataclass(frozen=True)
 class Conversation:
-    """`turns`: the user's turns that have text, oldest first. `opening`: digest of how it began."""
+    """`turns`: the user's turns that have text, oldest first. `opening`: digest of how it began.
+
+    system: what was said to the model before the first of them, or empty. reply: what the answer will be
+    known by. prompts: where a request holds several, each its own question and nobody's conversation.
+    """
 
     turns: tuple[str, ...]
     opening: bytes
+    system: str = ""
+    reply: SessionKey | None = None
+    prompts: tuple[str, ...] = ()
 
     @classmethod
     def of_text(cls, text: str, system: str = "") -> "Conversation":
         """A conversation of one turn."""
-        return cls((text,) if text.strip() else (), _opening([system, text]))
+        return cls((text,) if text.strip() else (), _opening([system, text]), system)
 
 
 def read_conversation(messages: object, system: str = "") -> Conversation:
@@ -44,7 +43,7 @@ def read_conversation(messages: object, system: str = "") -> Conversation:
     """
     if not isinstance(messages, list):
         raise RouterError(f"messages is {_kind(messages)}; expected a list of objects with role and content")
-    opening, turns = [system], list[str]()
+    opening, turns, told = [system], list[str](), [system]
     for at, message in enumerate(messages):
         role = _role(at, message)
         if role != "user" and (role not in _INSTRUCTING or turns):
@@ -52,27 +51,16 @@ def read_conversation(messages: object, system: str = "") -> Conversation:
         text = "\n".join(_texts(at, message.get("content")))
         if not turns:
             opening.append(text)
+            told += [text] if role != "user" else []
         if role == "user" and text.strip():
             turns.append(text)
-    return Conversation(tuple(turns), _opening(opening))
+    return Conversation(tuple(turns), _opening(opening), "\n".join(text for text in told if text.strip()))
 
 
 def conversation_text(messages: object) -> str:
-    """The last user turn, behind former ones while it is too short to say what it is about.
-
-    Without a user turn the result is empty. Raises as `read_conversation`.
-    """
-    return joint_text(read_conversation(messages).turns)
-
-
-def joint_text(turns: tuple[str, ...]) -> str:
-    """The last of the turns, behind former ones while it has fewer than `ENOUGH_WORDS` words."""
-    chosen: list[str] = []
-    for turn in reversed(turns[-MOST_TURNS:]):
-        chosen.insert(0, clip(turn))
-        if sum(len(text.split()) for text in chosen) >= ENOUGH_WORDS:
-            break
-    return "\n".join(chosen)
+    """The last user turn; without one the result is empty. Raises as `read_conversation`."""
+    turns = read_conversation(messages).turns
+    return turns[-1] if turns else ""
 
 
 def _role(at: int, message: object) -> str | None:

@@ -1,7 +1,7 @@
-"""What is remembered of conversations between their requests.
+"""What is remembered of conversations between their requests: digests, domains, times, and no more than so
+many.
 
-Owns: how many, for how long, and forgetting the least recently used. Keys and histories are kept as digests:
-nothing that a user wrote or is called. Knows nothing of how a domain is decided. Threads may share one.
+Nothing that a user wrote or is called is kept. Threads may share one.
 """
 
 import hashlib
@@ -17,14 +17,15 @@ IDLE_S = 1800.0
 SESSION_BYTES = 600
 """What one remembered conversation takes at most, so all of them at most 6 MB."""
 
-KeyKind = Literal["session", "user", "opening"]
+KeyKind = Literal["session", "response", "user", "opening"]
 
 
 @dataclass(frozen=True)
 class SessionKey:
     """By which kind of name, and its digest.
 
-    `session`: the client names the conversation. `user`: it names the person. `opening`: by how it began.
+    `session`: the client names the conversation. `response`: by the answer that is gone on from. `user`:
+    it names the person. `opening`: by how it began.
     """
 
     kind: KeyKind
@@ -37,7 +38,7 @@ class SessionKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SessionState:
     """`domain`: what a conversation is on, None for none. `history`: digest of the user turns before."""
 
     domain: str | None
@@ -58,12 +59,12 @@ class Sessions:
         self._idle_s = idle_s
         self._clock = clock
         self._lock = threading.Lock()
-        self._kept: OrderedDict[bytes, Standing] = OrderedDict()  # least recently used first
+        self._kept: OrderedDict[bytes, SessionState] = OrderedDict()  # least recently used first
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def recall(self, key: SessionKey) -> Standing | None:
+    def recall(self, key: SessionKey) -> SessionState | None:
         """What was remembered last under `key`, if that is not too long ago."""
         with self._lock:
             self._forget_idle()
@@ -73,7 +74,7 @@ class Sessions:
         """Remember what the conversation is on after the turns that `history` is the digest of."""
         with self._lock:
             self._forget_idle()
-            self._kept[key.digest] = Standing(domain, history, self._clock())
+            self._kept[key.digest] = SessionState(domain, history, self._clock())
             self._kept.move_to_end(key.digest)
             if len(self._kept) > self._most:
                 self._kept.popitem(last=False)

@@ -1,150 +1,174 @@
-"""Which domain a conversation is on, turn by turn.
+"""Which domain a conversation is on, turn by turn, without a word of any language.
 
-Owns: when a turn stays with the conversation's domain, when it takes the conversation elsewhere. This is a
-fold: the domain after a turn follows from the domain before and what the router says of that turn, so any
-process that sees the history comes to the same answer. Knows nothing of sessions, HTTP or embeddings.
+A fold over the turns: the domain after a turn follows from the domain before and from what the router says
+of that turn by itself, so any process that sees the history comes to the same answer. What counts is how
+sure that is, how long the turn is, whether it only carries on (a role that is learnt from examples) and
+how like the turn before it is.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from crma_router.conversation.follow_up import Shape, shape_of
-from crma_router.conversation.messages import MOST_TURNS, joint_text
-from crma_router.conversation.question import own_words
+from crma_router.conversation.messages import Conversation
+from crma_router.conversation.sessions import SessionKey, Sessions, history_digest
 from crma_router.policy import Cause, Policy, RoutingDecision
 
 HISTORY_TURNS = 16
 """How many turns before the last are read again where the domain they led to is not known."""
 
-# A short turn says little: it takes a conversation elsewhere only if it is this sure.
-_SHORT_CONFIDENCE = 0.8
+SURE = 0.9
+"""Confidence from which a turn speaks for itself whatever came before, unless it only carries on."""
 
+CARRIES = 0.5
+"""Probability from which a turn only carries on."""
 
-@dataclass(frozen=True)
-class TurnTexts:
-    """The texts of one turn that are routed.
+ALIKE = 0.35
+"""Cosine to the turn before from which a turn of no domain stays with it."""
 
-    own: the user's own words. whole: the whole turn, if it has pasted parts beside them. joint: the turn
-    behind those before it, if neither stands alone. first: nothing was said before.
-    """
+SHORT = 8
+"""Words up to which a turn says little: the system prompt may say which of several meanings it has."""
 
-    own: str
-    whole: str | None
-    joint: str | None
-    shape: Shape
-    first: bool
+FEW = 3
+"""Words up to which a turn of no domain says too little to leave one."""
 
-    @classmethod
-    def of(cls, turns: Sequence[str], *, begun: bool) -> "TurnTexts":
-        """Of the last of `turns`; `begun`: more was said before the first of them."""
-        words = own_words(turns[-1])
-        shape = shape_of(words.instruction)
-        before = turns[-MOST_TURNS:-1]
-        leans = bool(before) and shape.kind != "full" and not shape.bare
-        # A full turn before it was judged by itself: a few words more do not make it another.
-        joint = joint_text(tuple(turns)) if leans and not any(map(_is_full, before)) else None
-        pasted = turns[-1] if words.pasted else None
-        return cls(words.instruction, pasted, joint, shape, first=len(turns) == 1 and not begun)
+_VERY_SURE = 0.97
+_LEADS = 0.5
+"""Lead of another domain over the conversation's from which a turn speaks for itself, short as it may be."""
 
-    def __iter__(self) -> Iterator[str]:
-        own = None if self.whole is not None and self.shape.bare else self.own
-        return (text for text in (own, self.whole, self.joint) if text is not None)
+_ONLY_CARRIES = 0.9
+_SYSTEM_WEIGHT = 0.7
 
 
 @dataclass(frozen=True)
 class Dialogue:
-    """What is left to decide of a conversation: the domain it is on (`start`), the turns from there."""
+    """What is left to decide of a conversation: the domain it is on (`start`) and the turns from there.
+
+    before: the turn before the first of `turns`, if there is one. system: the text of the system prompt,
+    or empty.
+    """
 
     start: str | None
-    turns: tuple[TurnTexts, ...]
-
-    @classmethod
-    def resume(
-        cls, turns: Sequence[str], start: str | None, unread: int, *, begun: bool = False
-    ) -> "Dialogue":
-        """Of `turns`, the last `unread` are still to be read; at most `HISTORY_TURNS` and the last are.
-
-        `begun`: more was said before the first of them.
-        """
-        first = len(turns) - min(unread, HISTORY_TURNS + 1)
-        return cls(
-            start, tuple(TurnTexts.of(turns[: at + 1], begun=begun) for at in range(first, len(turns)))
-        )
+    before: str | None
+    turns: tuple[str, ...]
+    system: str = ""
 
     def texts(self) -> list[str]:
         """Every text that `decide` needs a decision of, once; at least one."""
-        return list(dict.fromkeys(text for turn in self.turns for text in turn)) or [""]
+        texts = [self.before, *self.turns, self.system or None]
+        return list(dict.fromkeys(text for text in texts if text is not None)) or [""]
 
     def decide(self, decisions: Mapping[str, RoutingDecision], policy: Policy) -> RoutingDecision:
         """The decision for the last turn. `decisions` are the router's for `texts()`, each by itself."""
         current, decision = self.start, decisions.get("")
+        before = None if self.before is None else decisions[self.before]
+        system = decisions[self.system] if self.system else None
         for turn in self.turns:
-            decision = step(current, turn, decisions, policy)
-            current = decision.domain
-        assert decision is not None
+            decision = step(current, decisions[turn], before, system, policy)
+            current, before = decision.domain, decisions[turn]
+        if decision is None:  # no user turn at all: the system prompt is all there is
+            assert system is not None
+            return system
         return decision
 
 
+@dataclass(frozen=True)
+class OpenDialogue:
+    """One request's part of a conversation; `known`: the memory already held what the former turns led to."""
+
+    key: SessionKey
+    conversation: Conversation
+    dialogue: Dialogue
+    known: bool
+
+    def close(self, sessions: Sessions, domain: str | None) -> None:
+        """Remember what the conversation is on now."""
+        if self.key.kind != "response":  # an answer may be gone on from twice: what it led to stays as it was
+            sessions.remember(self.key, domain, history_digest(self.conversation.turns))
+        if self.conversation.reply is not None:  # what a later request may name as the one it goes on from
+            sessions.remember(self.conversation.reply, domain, b"")
+
+
+def open_dialogue(sessions: Sessions, key: SessionKey, conversation: Conversation) -> OpenDialogue:
+    """Go on where the conversation stands.
+
+    Of a request that brings its history, the history decides: the memory only spares reading it again, and is
+    believed if it is of exactly these turns. Of a request without one, the memory under a key that the client
+    gave decides. Many conversations may begin alike, so of `opening` keys the domain counts in no other.
+    """
+    turns = conversation.turns
+    state = sessions.recall(key)
+    if state is not None and len(turns) > 1 and state.history == history_digest(turns[:-1]):
+        return OpenDialogue(key, conversation, _dialogue(conversation, state.domain, 1), known=True)
+    believed = state is not None and (
+        key.kind in ("session", "response") or (key.kind == "user" and len(turns) <= 1)
+    )
+    start = state.domain if state is not None and believed else None
+    return OpenDialogue(key, conversation, _dialogue(conversation, start, len(turns)), known=believed)
+
+
+def _dialogue(conversation: Conversation, start: str | None, unread: int) -> Dialogue:
+    turns = conversation.turns
+    first = len(turns) - min(unread, HISTORY_TURNS + 1)
+    before = turns[first - 1] if first > 0 else None
+    return Dialogue(start, before, turns[first:], conversation.system)
+
+
 def step(
-    current: str | None, turn: TurnTexts, decisions: Mapping[str, RoutingDecision], policy: Policy
+    current: str | None,
+    own: RoutingDecision,
+    before: RoutingDecision | None,
+    system: RoutingDecision | None,
+    policy: Policy,
 ) -> RoutingDecision:
-    """The decision for one turn of a conversation that is on `current`; None: on no domain."""
-    own = _own(turn, decisions)
+    """The decision for one turn, `own` by itself, of a conversation that is on `current`; None: on no domain.
+
+    before: what the turn before was by itself. system: what the system prompt is by itself.
+    """
     if current is None or current not in own.scores:
-        return _opening(turn, own, decisions)
-    cause = _why_stay(current, turn, own, policy)
+        return _beginning(own, before, system, policy)
+    cause = _why_stay(current, own, before, policy)
     return own if cause is None else _stay(current, own, cause)
 
 
-def _own(turn: TurnTexts, decisions: Mapping[str, RoutingDecision]) -> RoutingDecision:
-    """What the turn says by itself. Pasted text speaks where the user's own words only point at it."""
-    return decisions[turn.whole if turn.whole is not None and turn.shape.bare else turn.own]
-
-
-def _opening(
-    turn: TurnTexts, own: RoutingDecision, decisions: Mapping[str, RoutingDecision]
-) -> RoutingDecision:
-    """No domain to stay with. What cannot stand alone is decided with what is pasted or was said before."""
-    kind = turn.shape.kind
-    alone = turn.first or kind == "full" or (kind == "short" and own.confidence >= _SHORT_CONFIDENCE)
-    behind = [decisions[text] for text in (turn.whole, turn.joint) if text is not None]
-    if own.domain is not None and alone:
-        return own
-    return next((decision for decision in behind if decision.domain is not None), _nowhere(own))
-
-
-def _nowhere(own: RoutingDecision) -> RoutingDecision:
-    """A turn that carries on a conversation that is on no domain."""
-    if own.domain is None:
-        return own
-    reason = f"the turn carries on a conversation that is on no domain; by itself: {own.reason}"
-    return replace(own, domain=None, path="fallback", reason=reason, cause="follow-up")
-
-
-def _why_stay(current: str, turn: TurnTexts, own: RoutingDecision, policy: Policy) -> Cause | None:
+def _why_stay(
+    current: str, own: RoutingDecision, before: RoutingDecision | None, policy: Policy
+) -> Cause | None:
     """Why the turn stays with the conversation's domain; None if it speaks for itself."""
-    pasted = turn.whole is not None and turn.shape.bare
+    carries, lead = own.carries >= CARRIES, own.confidence - own.scores[current]
     if own.domain == current:
         return None
-    if not pasted and turn.shape.kind == "follow-up":
+    if own.carries >= _ONLY_CARRIES and own.words <= SHORT:
         return "follow-up"
-    lead = own.confidence - own.scores[current]
     if own.domain is not None:
-        enough = turn.shape.kind == "full" or pasted or own.confidence >= _SHORT_CONFIDENCE
-        return None if enough and lead >= policy.margin else "close call"
+        sure = own.confidence >= (_VERY_SURE if carries else SURE)
+        leads = lead >= (policy.margin if own.words > SHORT else _LEADS)
+        if sure or (leads and not carries):
+            return None
+        return "follow-up" if carries else "close call"
+    if carries or own.cause in ("no words", "form"):
+        return "follow-up"
     if own.cause == "unsure":
         return "close call" if lead < policy.margin else None
-    if not pasted and turn.shape.kind == "short":
+    if own.words <= FEW:
         return "follow-up"
-    near = own.ood_distance <= own.ood_threshold + policy.hysteresis
-    return "near" if lead == 0 and near and own.confidence >= policy.min_confidence else None
+    inside = own.ood_distance <= own.ood_threshold + policy.hysteresis
+    if inside and lead == 0:
+        return "near"
+    return "near" if before is not None and _likeness(own, before) >= ALIKE and inside else None
+
+
+def _likeness(one: RoutingDecision, other: RoutingDecision) -> float:
+    """The cosine of the two turns, -1 to 1; 0 where one has no vector."""
+    if one.vector is None or other.vector is None:
+        return 0.0
+    return float(one.vector @ other.vector)
 
 
 def _stay(current: str, own: RoutingDecision, cause: Cause) -> RoutingDecision:
     why = {
         "follow-up": "the turn carries the conversation on",
         "close call": "no other domain leads clearly",
-        "near": "the turn leans to it",
+        "near": "the turn is like what was said before",
     }
     reason = f"the conversation is on {current} and {why[cause]}; by itself: {own.reason}"
     return replace(
@@ -152,5 +176,57 @@ def _stay(current: str, own: RoutingDecision, cause: Cause) -> RoutingDecision:
     )
 
 
-def _is_full(turn: str) -> bool:
-    return shape_of(own_words(turn).instruction).kind == "full"
+def _beginning(
+    own: RoutingDecision, before: RoutingDecision | None, system: RoutingDecision | None, policy: Policy
+) -> RoutingDecision:
+    """No domain to stay with: the turn by itself, with what the system prompt says where the turn says
+    little."""
+    carries = own.carries >= CARRIES
+    if system is not None and (told := _told(system, policy)) is not None:
+        if carries or own.cause in ("no words", "form"):
+            reason = f"the system prompt speaks of {told}, the turn of nothing; by itself: {own.reason}"
+            scores = system.scores
+            return replace(
+                own,
+                domain=told,
+                confidence=scores[told],
+                scores=scores,
+                path="routed",
+                reason=reason,
+                cause="system",
+            )
+        if own.words <= SHORT:
+            return _with_system(own, system, policy)
+    if own.domain is not None and carries and before is not None and own.confidence < _VERY_SURE:
+        reason = f"the turn carries on a conversation that is on no domain; by itself: {own.reason}"
+        return replace(own, domain=None, path="fallback", reason=reason, cause="follow-up")
+    return own
+
+
+def _told(system: RoutingDecision, policy: Policy) -> str | None:
+    """The domain that the system prompt speaks of, an instruction though it is."""
+    if system.ood_distance > system.ood_threshold or system.confidence < policy.min_confidence:
+        return None
+    return max(system.scores, key=system.scores.__getitem__)
+
+
+def _with_system(own: RoutingDecision, system: RoutingDecision, policy: Policy) -> RoutingDecision:
+    """Scores of both, as a product of opinions of which the system prompt's weighs less."""
+    if own.ood_distance > own.ood_threshold + policy.hysteresis / 2:
+        return own
+    products = {name: score * system.scores[name] ** _SYSTEM_WEIGHT for name, score in own.scores.items()}
+    total = sum(products.values()) or 1.0
+    scores = {name: product / total for name, product in products.items()}
+    leader = max(scores, key=scores.__getitem__)
+    if leader == own.domain or scores[leader] < policy.min_confidence:
+        return own
+    reason = f"the system prompt speaks of {leader}, and the turn says little; by itself: {own.reason}"
+    return replace(
+        own,
+        domain=leader,
+        confidence=scores[leader],
+        scores=scores,
+        path="routed",
+        reason=reason,
+        cause="system",
+    )

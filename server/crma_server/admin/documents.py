@@ -9,7 +9,7 @@ from typing import Any
 
 from crma_adapters.store.card import read_card
 from crma_adapters.store.folders import StoreFolders
-from crma_adapters.store.release import AdapterEntry, Part, Release
+from crma_adapters.store.release import AdapterEntry, Part, Release, RunsOn
 from crma_server.releases.manager import Status
 from crma_server.releases.plan import ServePlan
 from crma_server.routing.catalog import BACKBONE
@@ -44,7 +44,9 @@ def adapters_document(plan: ServePlan, folders: StoreFolders) -> list[Document]:
     """Every adapter that answers to an alias, with its card. Raises `StoreError` if a card cannot be read."""
     release = plan.release
     published = release.adapters if release else {}
-    found = [_published(name, entry, plan, folders) for name, entry in sorted(published.items())]
+    found = []
+    if release is not None:
+        found = [_published(name, release, plan, folders) for name in sorted(published)]
     plain = {
         target.adapter: target.version
         for target in plan.catalog.targets()
@@ -53,7 +55,8 @@ def adapters_document(plan: ServePlan, folders: StoreFolders) -> list[Document]:
     return found + [_plain(name, version) for name, version in sorted(plain.items())]
 
 
-def _published(name: str, entry: AdapterEntry, plan: ServePlan, folders: StoreFolders) -> Document:
+def _published(name: str, release: Release, plan: ServePlan, folders: StoreFolders) -> Document:
+    entry = release.adapters[name]
     kept = [each.adapters[name].part.version for each in plan.kept if name in each.adapters]
     live = {entry.part.version, entry.canary.part.version if entry.canary else None}
     return {
@@ -63,6 +66,7 @@ def _published(name: str, entry: AdapterEntry, plan: ServePlan, folders: StoreFo
         "canary": _canary(entry),
         "kept": [version for version in dict.fromkeys(kept) if version not in live],
         "drift": entry.drift,
+        "runs_on": asdict(entry.runs_on or RunsOn(release.backbone_of(entry), release.state_of(entry))),
         "card": asdict(read_card(folders.adapter_dir(name, entry.part.version))),
     }
 
@@ -75,6 +79,7 @@ def _plain(name: str, version: str | None) -> Document:
         "canary": None,
         "kept": [],
         "drift": None,
+        "runs_on": None,
         "card": None,
     }
 

@@ -6,6 +6,8 @@ Knows nothing of how the choice is made, nor of vLLM: any ASGI application can s
 
 import json
 import time
+import uuid
+from dataclasses import replace
 from enum import Enum
 from typing import Any
 
@@ -13,6 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from crma_adapters.errors import RouterError, UnknownModelError
 from crma_router.batching import RouterBusyError
+from crma_router.conversation.sessions import SessionKey
+from crma_router.service import Asked
 from crma_server.http.access import route_path
 from crma_server.http.body_limit import replay
 from crma_server.http.marked_reply import MarkedReply
@@ -24,7 +28,7 @@ from crma_server.http.splice import splice_member
 from crma_server.observability.observation import tell_choice
 from crma_server.routing.catalog import AUTO, BASE
 from crma_server.routing.in_flight import Lease
-from crma_server.routing.selector import Asked, Choice, Selector
+from crma_server.routing.selector import Choice, Selector
 
 # Images travel in bodies as base64; anything larger than this is not a prompt.
 MAX_BODY_BYTES = 64 * 2**20
@@ -59,6 +63,7 @@ ENDPOINTS = {
     "/v1/messages/count_tokens": Kind.TOKENS,
 }
 
+RESPONSES = "/v1/responses"
 # vLLM's /invocations puts this header's value, or null, in the place of the body's `model`, behind the
 # routing here (model_hosting_container_standards.sagemaker.inject_adapter_id). So it carries what was chosen.
 INVOCATIONS = "/invocations"
@@ -112,6 +117,16 @@ class RoutingMiddleware:
         name = named or document.get("model") or AUTO
         if kind is Kind.TOKENS and name in self._selector.live.catalog.routing_names:
             name = BASE
+        if (
+            kind is Kind.ROUTED
+            and route_path(scope) == RESPONSES
+            and not isinstance(document.get("request_id"), str)
+        ):
+            reply_id = f"resp_{uuid.uuid4().hex}"  # known beforehand, so that it may be gone on from
+            document, body = (
+                document | {"request_id": reply_id},
+                _with_member(body, document, "request_id", reply_id),
+            )
         started_ns = time.time_ns()
         try:
             asked = (lambda: _asked(scope, document)) if kind is Kind.ROUTED else None
@@ -124,8 +139,8 @@ class RoutingMiddleware:
             return await send_error(scope, send, 400, "BadRequestError", str(error))
         if kind is not Kind.TOKENS:
             tell_choice(scope, name, choice, document, started_ns, time.time_ns())
-        renamed = _renamed(body, document, choice.target.engine_model)
-        if renamed is None:
+        renamed = _with_member(body, document, "model", choice.target.engine_model)
+        if not renamed:
             return await send_error(
                 scope, send, 400, "BadRequestError", "the body is nested too deeply: flatten it"
             )
@@ -155,22 +170,27 @@ def _marked(choice: Choice, scope: Scope, send: Send) -> Send:
 
 
 def _asked(scope: Scope, document: dict[str, Any]) -> Asked:
-    conversation = request_conversation(document)
+    conversation = request_conversation(document, scope["headers"])
+    if route_path(scope) == RESPONSES:
+        conversation = replace(
+            conversation, reply=SessionKey.of("response", str(document["request_id"]).encode())
+        )
     return Asked(conversation, session_key(scope["headers"], document, conversation.opening))
 
 
-def _renamed(body: bytes, document: dict[str, Any], model: str) -> bytes | None:
-    """`body`, which reads as `document`, with `model` in it; None if it can neither be spliced nor written.
+def _with_member(body: bytes, document: dict[str, Any], name: str, value: str) -> bytes:
+    """`body`, which reads as `document`, with the member in it; empty if it can neither be spliced nor
+    written.
 
-    The name goes behind everything else: of two members of one name a JSON reader takes the last, vLLM's as
+    It goes behind everything else: of two members of one name a JSON reader takes the last, vLLM's as
     ours. Writing the whole document again would take most of this layer's time for a large body.
     """
     if json.detect_encoding(body) == "utf-8":
-        return splice_member(body, "model", json.dumps(model).encode("ascii"))
+        return splice_member(body, name, json.dumps(value).encode("ascii")) or b""
     try:
-        return json.dumps(document | {"model": model}).encode("ascii")
+        return json.dumps(document | {name: value}).encode("ascii")
     except RecursionError:
-        return None
+        return b""
 
 
 def _parse(body: bytes) -> dict[str, Any] | None:

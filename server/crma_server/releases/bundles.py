@@ -9,7 +9,9 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from crma_adapters.crma.crma_card import MIXER_FILES
 from crma_adapters.lora.bundle import compose_bundle
+from crma_adapters.lora.lora_files import CONFIG_FILE
 from crma_adapters.models.cache import cache_dir
 from crma_adapters.store.release import Part
 
@@ -35,22 +37,28 @@ class Source:
 
 
 def make_bundle(
-    engine_model: str, lora: Source | None, backbone: Source | None, taken: Container[int]
+    engine_model: str, adapter: Source | None, backbone: Source | None, taken: Container[int]
 ) -> Bundle:
-    """Compose LoRA and backbone into the cache, or find it there; `taken` are ids in use by other bundles."""
-    digest = bundle_digest(lora.part.files if lora else None, backbone.part.files if backbone else None)
+    """Compose adapter and backbone into the cache, or find it there; `taken` are ids in use by other bundles.
+
+    The adapter's LoRA and mixer are those that its part has.
+    """
+    digest = bundle_digest(adapter.part.files if adapter else None, backbone.part.files if backbone else None)
     path = cache_dir("bundles", digest)
     if not path.is_dir():
         compose_bundle(
-            lora=lora.path if lora else None, backbone=backbone.path if backbone else None, out=path
+            lora=adapter.path if adapter and CONFIG_FILE in adapter.part.files else None,
+            mixer=adapter.path if adapter and MIXER_FILES.card in adapter.part.files else None,
+            backbone=backbone.path if backbone else None,
+            out=path,
         )
-    # By name too: the same LoRA under two names is two models to the engine.
+    # By name too: the same adapter under two names is two models to the engine.
     return Bundle(engine_model, path, lora_id(f"{engine_model} {digest}", taken))
 
 
-def bundle_digest(lora: Mapping[str, str] | None, backbone: Mapping[str, str] | None) -> str:
-    """64 hex characters over the digests of every file that goes into a bundle."""
-    facts = {"format": BUNDLE_FORMAT, "lora": lora, "backbone": backbone}
+def bundle_digest(adapter: Mapping[str, str] | None, backbone: Mapping[str, str] | None) -> str:
+    """64 hex characters over the digests of every file of the parts that a bundle is made of."""
+    facts = {"format": BUNDLE_FORMAT, "lora": adapter, "backbone": backbone}
     canonical = json.dumps(facts, sort_keys=True, default=dict)
     return hashlib.sha256(canonical.encode()).hexdigest()
 

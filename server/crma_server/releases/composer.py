@@ -1,7 +1,7 @@
 """Where the parts of what is served lie, and the bundle of each target made of them.
 
-Owns: finding a target's LoRA and backbone among the releases served, and composing what is not composed yet.
-Knows nothing of names clients use, nor of the engine.
+Owns: finding a target's adapter and backbone among the releases served, and composing what is not composed
+yet. Knows nothing of names clients use, nor of the engine.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,7 +26,7 @@ class Composer:
         """Sources of plain PEFT folders, by name."""
         self.backbones = dict(self._backbones())
         """Sources of backbones, by version."""
-        self.loras = dict(self._loras())
+        self.adapters = dict(self._adapters())
         """Sources of adapters by name and version, canaries and plain ones too."""
 
     def bundle(self, target: Target) -> Bundle:
@@ -34,9 +34,9 @@ class Composer:
         name = target.engine_model
         if name not in self._known:
             taken = {bundle.lora_id for bundle in self._known.values()}
-            lora = self.loras.get((target.adapter, target.version or ""))
+            adapter = self.adapters.get((target.adapter, target.version or ""))
             backbone = self.backbones[target.backbone] if target.backbone else None
-            self._known[name] = make_bundle(name, lora, backbone, taken)
+            self._known[name] = make_bundle(name, adapter, backbone, taken)
         return self._known[name]
 
     def _releases(self) -> Iterator[Release]:
@@ -44,7 +44,7 @@ class Composer:
             yield self._contents.release
         yield from self._contents.kept
 
-    def _loras(self) -> Iterator[tuple[tuple[str, str], Source]]:
+    def _adapters(self) -> Iterator[tuple[tuple[str, str], Source]]:
         store = self._contents.store
         for release in self._releases():
             for name, entry in release.adapters.items():
@@ -55,8 +55,8 @@ class Composer:
 
     def _backbones(self) -> Iterator[tuple[str, Source]]:
         for release in self._releases():
-            if (part := release.backbone) is not None:
-                yield part.version, Source(self._contents.store.backbone_dir(part.version), part)
+            for version, part in release.backbones().items():
+                yield version, Source(self._contents.store.backbone_dir(version), part)
 
     def _plain(self) -> Iterator[tuple[str, Source]]:
         for name, path in self._contents.plain.items():

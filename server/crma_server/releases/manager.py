@@ -17,7 +17,7 @@ from typing import Protocol
 
 from crma_adapters.errors import ConfigError, CrmaError, UnknownModelError
 from crma_adapters.store.release import Pointer
-from crma_router.drift import DriftWatch
+from crma_router.drift import PSIMonitor
 from crma_router.router import Router
 from crma_server.engine.base import Engine
 from crma_server.observability.metrics import Metrics
@@ -247,7 +247,7 @@ def make_live(plan: ServePlan, router: Router | None, before: Live | None = None
     number = plan.release.number if plan.release else None
     if before is not None and before.router is router:
         return Live(plan.catalog, router, number, before.watch)
-    return Live(plan.catalog, router, number, DriftWatch(router.usual) if router and router.usual else None)
+    return Live(plan.catalog, router, number, PSIMonitor(router.usual) if router else None)
 
 
 def _number(found: Pointer | str) -> int | None:

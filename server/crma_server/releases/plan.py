@@ -8,8 +8,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from crma_adapters.crma.backbone import read_backbone_card
-from crma_adapters.lora.lora_files import read_config
 from crma_adapters.models.base_model import BaseModel
 from crma_adapters.store.release import Release
 from crma_server.releases.bundles import Bundle
@@ -84,27 +82,20 @@ def make_plan(
     )
 
 
-def largest_rank(contents: Contents) -> int:
-    """The largest LoRA rank the engine will meet; at least the rank of the folded CRMA."""
-    parts = Composer(contents)
-    ranks = [max(read_config(source.path).ranks) for source in parts.loras.values()]
-    ranks += [read_backbone_card(source.path).config.rank for source in parts.backbones.values()]
-    return max(ranks, default=1)
-
-
 def _entries(release: Release | None) -> dict[str, Entry]:
     if release is None:
         return {}
-    crma = release.backbone.version if release.backbone else None
-    return {name: adapter_entry(name, entry.part.version, crma) for name, entry in release.adapters.items()}
+    return {
+        name: adapter_entry(name, entry.part.version, release.backbone_of(entry))
+        for name, entry in release.adapters.items()
+    }
 
 
 def _trials(release: Release | None) -> dict[str, Trial]:
     if release is None:
         return {}
-    crma = release.backbone.version if release.backbone else None
     return {
-        name: Trial(adapter_entry(name, canary.part.version, crma), canary.weight)
+        name: Trial(adapter_entry(name, canary.part.version, release.backbone_of(canary)), canary.weight)
         for name, entry in release.adapters.items()
         if (canary := entry.canary) is not None
     }

@@ -1,37 +1,23 @@
-"""From the name a client asked for and what its user said to the target that answers.
-
-Owns: the order of the decision: explicit names first, then router and conversation, then the fallback.
-Knows nothing of HTTP, nor of when the router gets to work (`router_queue`).
-"""
+"""From the name a client asked for and what its user said to the target that answers: names first, then
+the router."""
 
 import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from crma_adapters.errors import RouterError
-from crma_router.batching import BatchRouter, RouterQueue
-from crma_router.conversation.dialogue import OpenDialogue, open_dialogue
-from crma_router.conversation.messages import Conversation
 from crma_router.conversation.sessions import KeyKind, SessionKey, Sessions
-from crma_router.drift import DriftWatch
-from crma_router.policy import Policy, RoutingDecision
+from crma_router.drift import PSIMonitor
+from crma_router.policy import RoutingDecision
+from crma_router.service import Asked, RouteDecision, RoutingService, TextRouter
 from crma_server.observability.metrics import Metrics
 from crma_server.routing.catalog import Catalog, Entry, Selection, Target
 from crma_server.routing.in_flight import InFlight, Lease
 from crma_server.routing.trial import is_drawn
 
 Path = Literal["routed", "explicit", "sticky", "fallback"]
-
-
-class TextRouter(BatchRouter, Protocol):
-    """Decides which domain each text belongs to."""
-
-    @property
-    def policy(self) -> Policy: ...
-
-    def route(self, text: str) -> RoutingDecision: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,15 +30,7 @@ class Live:
     catalog: Catalog
     router: TextRouter | None
     release: int | None
-    watch: DriftWatch | None = None
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a request is routed by."""
-
-    conversation: Conversation
-    key: SessionKey
+    watch: PSIMonitor | None = None
 
 
 @dataclass(frozen=True)
@@ -96,8 +74,7 @@ class Selector:
         self.live = live
         self.in_flight = InFlight() if in_flight is None else in_flight
         self._metrics = metrics
-        self._sessions = Sessions() if sessions is None else sessions
-        self._queue = RouterQueue()
+        self._service = RoutingService(sessions)
 
     async def choose(
         self, name: str, asked: Callable[[], Asked] | None, lease: Lease | None = None
@@ -107,8 +84,8 @@ class Selector:
         Without `asked` there is no one conversation: a name that routes means the fallback.
 
         `lease` holds what the request may need from here on, in the end the target. Raises
-        `UnknownModelError` for a name nothing answers to, `RouterError` for text that cannot be read,
-        `RouterBusyError` if too many requests wait for the router.
+        `UnknownModelError` for a name nothing answers to, `RouterError` for text that cannot be read or
+        prompts that belong to different domains, `RouterBusyError` if too many requests wait for the router.
         """
         live = self.live
         if lease is not None:
@@ -145,8 +122,8 @@ class Selector:
         if live.router is None:
             self._metrics.count_fallback("no router")
             return Choice(fallback, "fallback", "the release has no router", None, live.release)
-        decision, opened = await self._decide(live.router, asked)
-        memory = Memory(opened.key.kind, opened.known)
+        routed = await self._decide(live.router, asked)
+        decision, memory = routed.decision, Memory(routed.key.kind, routed.known)
         self._watch_drift(live.watch, decision)
         if decision.domain is None:
             self._metrics.count_fallback(decision.cause)
@@ -157,28 +134,18 @@ class Selector:
             reason = f"no adapter serves the domain {decision.domain!r}"
             return Choice(fallback, "fallback", reason, decision, live.release, memory)
         trial = live.catalog.trial(decision.domain)
-        canary = trial is not None and is_drawn(opened.key, decision.domain, trial)
+        canary = trial is not None and is_drawn(routed.key, decision.domain, trial)
         target = (trial.entry if trial and canary else entry).target(crma=crma)
         return Choice(target, decision.path, decision.reason, decision, live.release, memory, canary)
 
-    async def _decide(
-        self, router: TextRouter, asked: Callable[[], Asked]
-    ) -> tuple[RoutingDecision, OpenDialogue]:
+    async def _decide(self, router: TextRouter, asked: Callable[[], Asked]) -> RouteDecision:
         start_s = time.perf_counter()
-        opened = await asyncio.to_thread(self._open, asked)  # a megabyte takes a while to read
-        texts = opened.dialogue.texts()
-        decisions = await self._queue.decide_many(router, texts)
-        decision = opened.dialogue.decide(dict(zip(texts, decisions, strict=True)), router.policy)
-        opened.close(self._sessions, decision.domain)
-        self._metrics.observe_decision(decision, time.perf_counter() - start_s)
-        self._metrics.set_sessions(len(self._sessions))
-        return decision, opened
+        routed = await self._service.route(router, asked)
+        self._metrics.observe_decision(routed.decision, time.perf_counter() - start_s)
+        self._metrics.set_sessions(len(self._service.sessions))
+        return routed
 
-    def _open(self, asked: Callable[[], Asked]) -> OpenDialogue:
-        given = asked()
-        return open_dialogue(self._sessions, given.key, given.conversation)
-
-    def _watch_drift(self, watch: DriftWatch | None, decision: RoutingDecision) -> None:
+    def _watch_drift(self, watch: PSIMonitor | None, decision: RoutingDecision) -> None:
         if watch is None or decision.path == "sticky":  # a follow-up is like nothing in training
             return
         watch.see(decision)

@@ -24,7 +24,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from crma_adapters.store.card import CARD_FILE, AdapterCard, CardData, CardLoss, CardTraining
 from crma_adapters.store.release import AdapterEntry, Canary, Part, Release
-from crma_router.policy import Evidence, Policy, RoutingDecision, decide
+from crma_router.policy import ClassifierOutput, Policy, RoutingDecision, decide
 from crma_server.admin import decisions_api
 from crma_server.admin.decisions_api import decisions_router
 from crma_server.admin.documents import adapters_document, status_document
@@ -69,7 +69,7 @@ class WordRouter:
         rest = (1 - sure) / (len(WORDS) - 1)
         leader = known[0] if known else "medical"
         scores = {name: sure if name == leader else rest for name in WORDS}
-        return decide(Evidence(scores, 0.4 if known else 1.8, 1.0), self.policy)
+        return decide(ClassifierOutput(scores, 0.4 if known else 1.8, 1.0), self.policy)
 
 
 def make_release(number: int, *, canary: bool) -> Release:

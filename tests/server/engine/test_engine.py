@@ -29,7 +29,9 @@ class Client:
 
     def __init__(self, *, most_logprobs: int = 20) -> None:
         self.vllm_config = SimpleNamespace(
-            lora_config=SimpleNamespace(max_loras=4, max_cpu_loras=8, max_lora_rank=16),
+            lora_config=SimpleNamespace(
+                max_loras=4, max_cpu_loras=8, max_lora_rank=16, target_modules=["q_proj"]
+            ),
             model_config=SimpleNamespace(max_logprobs=most_logprobs),
         )
         self.held: dict[int, str] = {}
@@ -88,7 +90,7 @@ def test_a_bundle_comes_and_goes() -> None:
         engine.unregister(BUNDLE)
         await engine.unload(BUNDLE)
         assert (names, client.held) == ({}, {})
-        assert (engine.slots, engine.max_rank) == (4, 16)
+        assert (engine.slots, engine.max_rank, engine.modules) == (4, 16, frozenset({"q_proj"}))
         assert engine.room == 8
 
     asyncio.run(play())

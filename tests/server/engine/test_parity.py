@@ -1,6 +1,7 @@
 """The engine answers what training computed: vLLM against transformers with PEFT and CRMA, in float32.
 
-Per family one engine and one batch with base, LoRA, LoRA + CRMA and CRMA requests, every LoRA slot in use.
+Per family one engine and one batch with requests for the base, a LoRA, a mixer, backbones of two versions and
+forms, and for sums of them, every LoRA slot in use.
 """
 
 import json
@@ -9,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from crma_adapters.crma.attach import attach
-from crma_adapters.crma.backbone import save_backbone
+from crma_adapters.crma.backbone import save_backbone, save_mixer
 from crma_adapters.crma.crma import Crma
 from crma_adapters.lora.bundle import compose_bundle
 from crma_adapters.models.base_model import resolve_base_model
@@ -33,7 +34,18 @@ RANK = 8
 PROMPT_LENGTHS = (5, 12, 23)
 MAX_TOKENS = 16
 TOLERANCE = 1e-3
-KINDS = ("base", "lora", "both", "crma")
+# What each kind of request runs on; `older` is a backbone of form 1, `newest` one of form 2.
+KINDS: dict[str, tuple[str, ...]] = {
+    "base": (),
+    "lora": ("lora",),
+    "newest": ("newest",),
+    "lora on newest": ("lora", "newest"),
+    "mixer": ("mixer",),
+    "mixer on older": ("mixer", "older"),
+    "lora and mixer on older": ("lora", "mixer", "older"),
+    "lora and mixer on newest": ("lora", "mixer", "newest"),
+}
+MIXING_RANKS = {"older": 4, "newest": 6, "mixer": 5}
 
 SIZES: dict[str, Any] = {
     "vocab_size": 512,
@@ -56,20 +68,20 @@ TINY: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Trained:
-    """A model with a LoRA and a CRMA as training leaves them, and the folders that the engine reads."""
+    """A model with a LoRA and CRMAs as training leaves them, and the folders that the engine reads."""
 
     folder: Path
     model: Any
-    crma: Crma
+    crmas: dict[str, Crma]
     adapters: dict[str, Path | None]
 
     def log_probabilities(self, kind: str, tokens: list[int]) -> torch.Tensor:
         """(T, vocab) float32, from transformers with the modules used in training."""
         with torch.inference_mode(), ExitStack() as stack:
-            if kind in ("base", "crma"):
+            if "lora" not in KINDS[kind]:
                 stack.enter_context(self.model.disable_adapter())
-            if kind in ("both", "crma"):
-                stack.enter_context(attach(self.model, self.crma))
+            if crmas := [self.crmas[part] for part in KINDS[kind] if part in self.crmas]:
+                stack.enter_context(attach(self.model, *crmas))
             logits: torch.Tensor = self.model(torch.tensor([tokens])).logits[0]
             return logits.log_softmax(-1)
 
@@ -91,28 +103,50 @@ def tiny_model(family: str, folder: Path) -> Path:
 
 
 def train_nothing(base: Path, folder: Path) -> Trained:
-    """A LoRA on every linear layer and a CRMA, random, large enough for each kind to answer differently."""
+    """A LoRA on every linear layer and CRMAs, random, large enough for each kind to answer differently."""
     torch.manual_seed(1)
     # Eager attention: the only one to cap Gemma-2's attention logits.
     base_model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="eager")
-    crma = Crma.from_model(base_model)
-    for name, parameter in crma.named_parameters():
-        if name.endswith("log_alpha"):
-            torch.nn.init.constant_(parameter, math.log(0.3))
-        elif name.endswith("logits"):
-            torch.nn.init.normal_(parameter, std=2.0)
+    crmas = {part: random_crma(base_model, part) for part in MIXING_RANKS}
     config = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear", task_type="CAUSAL_LM")
     model = get_peft_model(base_model, config).eval()
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=3 / base_model.config.hidden_size)
-    lora, backbone = folder / "lora", folder / "backbone"
-    model.save_pretrained(lora)
-    save_backbone(crma, backbone, base_model=base.name, base_fingerprint="0" * 64)
-    compose_bundle(lora=lora, backbone=backbone, out=folder / "both")
-    compose_bundle(lora=None, backbone=backbone, out=folder / "crma")
-    adapters = {kind: None if kind == "base" else folder / kind for kind in KINDS}
-    return Trained(base, model, crma, adapters)
+    adapter, backbones = folder / "adapter", folder / "backbones"
+    model.save_pretrained(adapter)
+    facts = {"base_model": base.name, "base_fingerprint": "0" * 64}
+    save_mixer(crmas["mixer"], adapter, **facts)
+    for version in ("older", "newest"):
+        save_backbone(crmas[version], backbones / version, **facts)
+    adapters: dict[str, Path | None] = {"base": None}
+    for kind, parts in KINDS.items():
+        if parts:
+            adapters[kind] = folder / "bundles" / kind
+            compose_bundle(
+                lora=adapter if "lora" in parts else None,
+                mixer=adapter if "mixer" in parts else None,
+                backbone=next((backbones / part for part in ("older", "newest") if part in parts), None),
+                out=folder / "bundles" / kind,
+            )
+    return Trained(base, model, crmas, adapters)
+
+
+def random_crma(model: Any, part: str) -> Crma:
+    """A CRMA as far from its start as training would take it."""
+    rank = MIXING_RANKS[part]
+    crma = Crma.from_model(model, rank=rank, seed=rank)
+    if part == "older":
+        config = replace(crma.config, form=1)
+        crma = Crma(config, [crma.block(i).maps()[0].mT.contiguous() for i in range(config.num_layers)])
+    for name, parameter in crma.named_parameters():
+        if name.endswith("log_alpha"):
+            torch.nn.init.constant_(parameter, math.log(0.3))
+        elif name.endswith("logits"):
+            torch.nn.init.normal_(parameter, std=2.0)
+        elif name.endswith("write") and part != "older":
+            torch.nn.init.normal_(parameter, std=0.3 * parameter.shape[0] ** -0.5)
+    return crma
 
 
 @dataclass(frozen=True)
@@ -141,7 +175,7 @@ def ask(
             "max_num_batched_tokens": 128,  # less than the prompts together: prefill and decode share steps
             "enable_lora": True,
             "max_loras": len(KINDS) - 1,
-            "max_lora_rank": RANK,
+            "max_lora_rank": 16,  # of sums of ranks: 5 + 6
         }
         | engine,
         "batches": [
@@ -232,10 +266,23 @@ def test_base_requests_do_not_notice_the_adapters(parity: Parity) -> None:
             assert one == pytest.approx(other, abs=1e-4)
 
 
+@pytest.mark.parametrize("modules", [["residual_mixer"], ["q_proj", "up_proj", "residual_mixer"]])
+def test_an_engine_with_lora_on_some_modules_alone(tmp_path: Path, modules: list[str]) -> None:
+    """What crma-serve asks of vLLM where a store's adapters are mixers, or leave most linear layers alone."""
+    trained = train_nothing(tiny_model("llama", tmp_path / "base"), tmp_path)
+    kinds = [kind for kind, parts in KINDS.items() if "lora" not in parts]
+    batch = [(kind, prompt) for prompt in trained.prompts() for kind in kinds]
+    [answers] = ask(trained, tmp_path, [batch], lora_target_modules=modules)
+    assert worst_difference(trained, answers) < TOLERANCE
+
+
 def test_adapters_that_take_turns_in_one_slot_leave_nothing_behind(tmp_path: Path) -> None:
     trained = train_nothing(tiny_model("llama", tmp_path / "base"), tmp_path)
     prompt = trained.prompts()[0]
-    turns = [[(kind, prompt)] for kind in ("both", "lora", "crma", "base", "both", "crma", "lora")]
+    turns = [
+        [(kind, prompt)]
+        for kind in ("lora and mixer on older", "lora", "newest", "base", "mixer on older", "newest", "lora")
+    ]
     answers = ask(trained, tmp_path, turns, max_loras=1, max_cpu_loras=2)
     assert worst_difference(trained, [answer for [answer] in answers]) < TOLERANCE
 

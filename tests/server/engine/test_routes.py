@@ -18,6 +18,7 @@ from crma_adapters.models.base_model import BaseModel
 from crma_server.engine.vllm.serve import Needs, allow_plugin, parse_flags
 from crma_server.http.access import Access, access_to
 from crma_server.http.key_ring import KeySource
+from crma_server.releases.demand import Demand
 from crma_server.settings import Settings
 
 from ..fake_engine import FakeSource
@@ -101,7 +102,7 @@ CONTROL = (
 @pytest.fixture(scope="module")
 def app(base_model: BaseModel) -> Iterator[Any]:
     """vLLM's application for a text model, with everything of ours in it, and no engine behind it."""
-    args = parse_flags([], Needs(base_model, adapters=1, rank=4, crma=False))
+    args = parse_flags([], Needs(base_model, adapters=1, demand=Demand(4)))
     args.crma = FakeSource().plan(None, ())
     args.crma_settings = Settings(
         inference_keys=KeySource((USER,)), admin_keys=KeySource((BOSS,)), max_body_bytes=100_000
@@ -179,7 +180,7 @@ def test_vllms_own_check_of_keys_is_replaced(app: Any) -> None:
 
 def test_a_server_whose_plugin_is_missing_is_closed(base_model: BaseModel) -> None:
     """`serve` leaves vLLM's own check with a key nobody has; only our plugin takes it away."""
-    args = parse_flags([], Needs(base_model, adapters=1, rank=4, crma=False))
+    args = parse_flags([], Needs(base_model, adapters=1, demand=Demand(4)))
     args.api_key = ["nobody-has-this"]
     bare = build_app(args, ("generate",), None)
     assert ask(bare, "POST", "/v1/chat/completions", USER) == 401

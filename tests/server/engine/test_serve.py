@@ -1,18 +1,23 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from vllm.platforms import current_platform
 
+from crma_adapters.errors import ConfigError
 from crma_adapters.models.base_model import resolve_base_model
 from crma_server.engine.vllm.serve import Needs, parse_flags
+from crma_server.releases.demand import Demand
+
+DEMAND = Demand(4, frozenset({"v_proj", "residual_mixer"}))
 
 pytestmark = pytest.mark.skipif(not current_platform.is_cpu(), reason="these defaults are for the CPU engine")
 
 
 @pytest.fixture
 def needs() -> Needs:
-    return Needs(resolve_base_model("smollm2-135m-instruct"), adapters=5, rank=4, crma=True)
+    return Needs(resolve_base_model("smollm2-135m-instruct"), adapters=5, demand=DEMAND)
 
 
 @pytest.mark.parametrize(("capability", "dtype"), [("AVX2", "float32"), ("AVX512", "auto")])
@@ -35,3 +40,23 @@ def test_more_slots_than_the_store_needs_bring_as_many_adapters_in_memory(needs:
     assert parse_flags([], needs).max_cpu_loras == 22
     assert parse_flags(["--max-loras", "32"], needs).max_cpu_loras == 32
     assert parse_flags(["--max-cpu-loras", "9"], needs).max_cpu_loras == 9
+
+
+def test_lora_goes_where_the_adapters_are_and_the_user_may_say_otherwise(needs: Needs) -> None:
+    assert parse_flags([], needs).lora_target_modules == ["residual_mixer", "v_proj"]
+    more = ["residual_mixer", "v_proj", "q_proj"]
+    assert parse_flags(["--lora-target-modules", *more], needs).lora_target_modules == more
+    assert parse_flags(["--lora-target-modules", "all"], needs).lora_target_modules is None
+    with pytest.raises(
+        ConfigError, match="--lora-target-modules q_proj v_proj leaves out residual_mixer, which"
+    ):
+        parse_flags(["--lora-target-modules", "q_proj", "v_proj"], needs)
+
+
+def test_a_store_without_crma_is_served_by_vllms_own_model(needs: Needs) -> None:
+    plain = replace(needs, demand=Demand(16, frozenset({"v_proj"})))
+    args = parse_flags([], plain)
+    assert not args.hf_overrides and (args.max_lora_rank, args.lora_target_modules) == (16, ["v_proj"])
+    assert parse_flags([], replace(needs, demand=Demand(17, DEMAND.modules))).max_lora_rank == 32
+    with pytest.raises(ConfigError, match="--max-lora-rank 16 is below the store's largest rank 17"):
+        parse_flags(["--max-lora-rank", "16"], replace(needs, demand=Demand(17)))

@@ -32,14 +32,25 @@ def test_ids_fit_the_engine_and_never_collide(digest: str) -> None:
 def test_a_bundle_is_composed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
     composed: list[Path] = []
+    parts: list[tuple[Path | None, ...]] = []
 
-    def compose(*, lora: Path | None, backbone: Path | None, out: Path) -> None:  # noqa: ARG001
+    def compose(*, lora: Path | None, mixer: Path | None, backbone: Path | None, out: Path) -> None:
         out.mkdir(parents=True)
         composed.append(out)
+        parts.append((lora, mixer, backbone))
 
     monkeypatch.setattr(bundles, "compose_bundle", compose)
-    lora = Source(tmp_path / "lora", Part("0" * 12, {"x": A}))
+    lora = Source(tmp_path / "lora", Part("0" * 12, {"adapter_config.json": A}))
     first = make_bundle("medical@1", lora, None, ())
     again = make_bundle("medical@1", lora, None, ())
     assert first == again
-    assert composed == [tmp_path / "bundles" / bundle_digest({"x": A}, None)]
+    assert composed == [tmp_path / "bundles" / bundle_digest({"adapter_config.json": A}, None)]
+    mixer = Source(tmp_path / "m", Part("0" * 12, {"mixer.json": B}))
+    both = Source(tmp_path / "b", Part("0" * 12, {"adapter_config.json": A, "mixer.json": B}))
+    make_bundle("legal@1", mixer, lora, ())
+    make_bundle("code@1", both, None, ())
+    assert parts == [
+        (lora.path, None, None),
+        (None, mixer.path, lora.path),
+        (both.path, both.path, None),
+    ]

@@ -438,7 +438,7 @@ async def answered(server: Server) -> dict[int, str]:
     """Which engine model answers each of a thousand sessions."""
     from crma_router.conversation.messages import Conversation
     from crma_router.conversation.sessions import SessionKey
-    from crma_server.routing.selector import Asked
+    from crma_router.service import Asked
 
     def asked(session: int) -> Callable[[], Asked]:
         return lambda: Asked(Conversation.of_text("?"), SessionKey.of("session", b"%d" % session))

@@ -2,12 +2,12 @@ import pickle
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file, save_file
 
-from crma_adapters.errors import ConfigError, IncompatibleError, StoreError
+from crma_adapters.errors import ConfigError, IncompatibleError, IntegrityError, StoreError
 from crma_adapters.models.base_model import BaseModel
 from crma_adapters.models.cache import CACHE_VARIABLE
-from crma_server.releases.plan import largest_rank, make_plan
+from crma_server.releases.demand import Demand
+from crma_server.releases.plan import make_plan
 from crma_server.releases.snapshot import open_contents
 
 
@@ -56,14 +56,15 @@ def test_a_plan_travels_to_another_process(small_store: Path) -> None:
     assert travelled.catalog.select("medical") == plan.catalog.select("medical")
 
 
-def test_the_largest_rank_counts_adapters_and_streams(small_store: Path) -> None:
-    assert largest_rank(open_contents(small_store, None)) == 4
+def test_what_the_engine_is_asked_for_counts_adapters_and_backbone(small_store: Path) -> None:
+    demand = open_contents(small_store, None).demand
+    assert demand == Demand(4, frozenset({"q_proj", "v_proj", "residual_mixer"}))
 
 
 def test_a_plain_folder_alone_is_a_store(tmp_path: Path, small_store: Path) -> None:
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "pirate").symlink_to(small_store / "pirate")
-    with pytest.raises(StoreError, match="nothing in it can be served"):
+    with pytest.raises(IntegrityError, match="symlink"):
         open_contents(tmp_path / "store", None)
     (tmp_path / "store" / "pirate").unlink()
     copy_folder(small_store / "pirate", tmp_path / "store" / "pirate")
@@ -102,30 +103,3 @@ def copy_folder(source: Path, target: Path) -> Path:
     for file in source.iterdir():
         (target / file.name).write_bytes(file.read_bytes())
     return target
-
-
-def test_one_folder_that_cannot_be_served_does_not_stop_the_rest(
-    tmp_path: Path, small_store: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    root = tmp_path / "store"
-    for name in ("Sea Talk", "broken", "dora", "wide"):
-        copy_folder(small_store / "pirate", root / name)
-    (root / "broken" / "adapter_model.safetensors").write_bytes(b"")
-    config = root / "dora" / "adapter_config.json"
-    config.write_text(config.read_text().replace("{", '{"use_dora": true, ', 1))
-    (root / "link").symlink_to(small_store / "pirate")
-    weights = root / "wide" / "adapter_model.safetensors"
-    save_file(
-        {name: t[:, :100] if ".lora_A." in name else t for name, t in load_file(weights).items()}, weights
-    )
-    assert list(open_contents(root, None).plain) == ["sea-talk"]
-    said = capsys.readouterr().err
-    assert "Sea Talk is served as 'sea-talk'" in said
-    for name, why in (
-        ("broken", "safetensors"),
-        ("dora", "use_dora"),
-        ("wide", "(out, in)"),
-        ("link", "is a link"),
-    ):
-        [line] = [line for line in said.splitlines() if f"left out: {root / name}:" in line]
-        assert why in line

@@ -1,22 +1,25 @@
 """A store that changes, read again and again for a running server."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from crma_adapters.errors import IncompatibleError, IntegrityError, StoreError
 from crma_adapters.lora.bundle import compose_bundle
+from crma_adapters.lora.lora_files import read_config
 from crma_adapters.models.base_model import BaseModel
 from crma_adapters.models.cache import CACHE_VARIABLE
 from crma_adapters.store.publication import Publication, publish_parts
-from crma_adapters.store.release import Release
+from crma_adapters.store.release import AdapterEntry, Release
 from crma_adapters.store.store import Store
 from crma_server.releases import bundles
+from crma_server.releases.demand import Demand
 from crma_server.releases.plan import ServePlan, make_plan
 from crma_server.releases.snapshot import open_contents
 from crma_server.releases.store_source import StoreSource
 
-from ..conftest import write_adapter, write_lora
+from ..conftest import write_adapter, write_backbone, write_lora, write_mixer
 
 
 class Serving:
@@ -79,9 +82,9 @@ def test_a_start_names_them_too(serving: Serving) -> None:
 def test_only_what_is_new_is_composed(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     composed: list[Path | None] = []
 
-    def compose(*, lora: Path | None, backbone: Path | None, out: Path) -> None:
+    def compose(*, lora: Path | None, mixer: Path | None, backbone: Path | None, out: Path) -> None:
         composed.append(lora)
-        compose_bundle(lora=lora, backbone=backbone, out=out)
+        compose_bundle(lora=lora, mixer=mixer, backbone=backbone, out=out)
 
     monkeypatch.setattr(bundles, "compose_bundle", compose)
     before = serving.plan.bundles
@@ -147,6 +150,84 @@ def test_a_rank_beyond_the_running_engine_is_refused(serving: Serving) -> None:
     serving.publish(2)
     with pytest.raises(IncompatibleError, match="rank"):
         StoreSource(serving.plan.origin, max_rank=2).plan(serving.plan, ())
+
+
+def test_modules_beyond_the_running_engine_are_refused(
+    serving: Serving, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A release that needs more is refused; an earlier one is only not kept."""
+    mixers = StoreSource(serving.plan.origin, 8, frozenset({"residual_mixer"}))
+    told = r"release 2 adapts q_proj, v_proj, the engine was started for residual_mixer alone \(--lora-target"
+    serving.publish(2)
+    with pytest.raises(IncompatibleError, match=told):
+        mixers.plan(serving.plan, ())
+    assert serving.read().release is not None
+    adapter = write_mixer(serving.drafts / "mixer", name="medical", base=serving.base, backbone=None)
+    serving.store.publish(
+        base_model=serving.base.name,
+        base_fingerprint=serving.base.fingerprint,
+        backbone=None,
+        adapters={"medical": AdapterEntry.pinned(serving.store.add_adapter("medical", adapter), None)},
+        router=None,
+    )
+    fresh = replace(serving.plan, release=None, kept=())
+    plan = mixers.plan(fresh, ())
+    assert plan.release is not None and plan.release.number == 3 and plan.kept == ()
+    assert "release 2 is not kept" in capsys.readouterr().err
+    write_lora(serving.root / "pirate", seed=9)
+    with pytest.raises(IncompatibleError, match="pirate adapts q_proj, v_proj, the engine was started for"):
+        mixers.plan(fresh, ())
+
+
+def test_a_release_of_several_backbones_and_mixers(serving: Serving) -> None:
+    """Each adapter in a bundle with the backbone that it runs on; the rank is that of mixer and backbone."""
+    older, newest = (
+        serving.store.add_backbone(write_backbone(serving.drafts / str(seed), serving.base, seed=seed))
+        for seed in (1, 2)
+    )
+    entries = {}
+    for name, backbone in (("medical", older.version), ("legal", newest.version), ("code", None)):
+        folder = write_mixer(serving.drafts / name, name=name, base=serving.base, backbone=backbone)
+        entries[name] = AdapterEntry.pinned(serving.store.add_adapter(name, folder), backbone)
+    release = serving.store.publish(
+        base_model=serving.base.name,
+        base_fingerprint=serving.base.fingerprint,
+        backbone=newest,
+        adapters=entries,
+        router=None,
+    )
+    assert set(release.other_backbones) == {older.version}
+    contents = open_contents(serving.root, serving.base.name, keep=1)
+    assert contents.demand == Demand(4 + 3, frozenset({"residual_mixer"}))
+    plan = make_plan(contents, keep=1)
+    exact = {name: f"{name}@{entry.part.version}" for name, entry in entries.items()}
+    assert set(names(plan.bundles)) == {
+        f"{exact['medical']}+{older.version}",
+        f"{exact['medical']}:crma-off",
+        f"{exact['legal']}+{newest.version}",
+        f"{exact['legal']}:crma-off",
+        exact["code"],
+        f"backbone@{newest.version}",
+    }
+    ranks = {bundle.engine_model: read_config(bundle.path).r for bundle in plan.bundles}
+    assert ranks[f"{exact['medical']}+{older.version}"] == 7
+    assert ranks[f"{exact['medical']}:crma-off"] == ranks[exact["code"]] == 3
+    assert len({bundle.path for bundle in plan.bundles}) == 6
+
+
+def test_a_crma_of_another_width_than_the_model_is_refused(serving: Serving) -> None:
+    folder = write_mixer(serving.drafts / "m", name="medical", base=serving.base, backbone=None, layers=29)
+    part = serving.store.add_adapter("medical", folder)
+    serving.store.publish(
+        base_model=serving.base.name,
+        base_fingerprint=serving.base.fingerprint,
+        backbone=None,
+        adapters={"medical": AdapterEntry.pinned(part, None)},
+        router=None,
+    )
+    told = r"mixer\.json: of 29 blocks of size 576, smollm2-135m-instruct has 30 blocks of size 576"
+    with pytest.raises(IncompatibleError, match=told):
+        serving.read()
 
 
 def test_a_plain_folder_comes_with_the_next_look(serving: Serving) -> None:

@@ -42,7 +42,7 @@ def test_what_training_refuses_is_an_error_and_what_it_cuts_a_warning(
 
 
 def test_a_row_the_chat_template_refuses_is_an_error(data_folder: Path, counter: TokenCounter) -> None:
-    counter.tokenizer.chat_template = "{{ raise_exception('no such role') }}"
+    counter.chat.tokenizer.chat_template = "{{ raise_exception('no such role') }}"
     kinds = [(kind, severity) for kind, severity, _ in found(data_folder, counter)]
     assert kinds == [("chat-template", "error")] * 96
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from crma_adapters.errors import DataError
 from crma_adapters.store.release import Release
-from crma_training.data.checks.run import refuse_leaks, run_checks
+from crma_training.data.checks.run import check_before_training, run_checks
 
 WriteRows = Callable[..., Path]
 LEAKED = [{"question": "What's the heart", "answer": "A muscle."}]
@@ -71,7 +71,7 @@ def test_training_takes_the_clean_dataset_and_says_what_else_there_is(
 ) -> None:
     write_rows("code/router_train.jsonl", [{"question": "mail jane@hospital.org"}])
     said: list[str] = []
-    refuse_leaks(data_folder, ["code"], said.append)
+    check_before_training(data_folder, ["code"], said.append)
     holdout, questions = (data_folder / "code" / name for name in ("holdout.jsonl", "router_train.jsonl"))
     assert said == [
         f"data: warning: code: same-answer, 4 (first: {holdout}:1)",
@@ -84,7 +84,7 @@ def test_training_says_nothing_of_data_without_findings(tmp_path: Path, write_ro
     names = ["asthma", "fever", "gout", "mumps", "rabies", "scurvy"]
     write_rows("medical.jsonl", [{"question": f"Define {n}.", "answer": f"{n} is an illness"} for n in names])
     said: list[str] = []
-    refuse_leaks(tmp_path / "data", ["medical"], said.append)
+    check_before_training(tmp_path / "data", ["medical"], said.append)
     assert said == []
 
 
@@ -105,7 +105,7 @@ def test_training_does_not_look_at_domains_it_does_not_train(
     data_folder: Path, write_rows: WriteRows
 ) -> None:
     write_rows("medical/holdout.jsonl", LEAKED)
-    refuse_leaks(data_folder, ["code"], lambda _line: None)
+    check_before_training(data_folder, ["code"], lambda _line: None)
 
 
 def test_five_domains_of_demo_size_take_seconds(tmp_path: Path, write_rows: WriteRows) -> None:

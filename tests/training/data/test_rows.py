@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from crma_adapters.errors import DataError
-from crma_training.data.rows import Message, read_questions, read_rows
+from crma_training.data.rows import Message
+from crma_training.data.sources import read_questions, read_rows
 
 
 def write(tmp_path: Path, content: bytes | str) -> Path:
@@ -75,10 +76,10 @@ GOOD = b'{"question": "q", "answer": "a"}\n'
         (b'{"messages": "hi"}', r"rows\.jsonl:1: 'messages' must be a list"),
         (b'{"messages": []}', r"rows\.jsonl:1: no answer; the last of 'messages'"),
         (b'{"messages": [{"role": "user", "content": "q"}]}', r":1: no answer; the last of 'messages'"),
-        (b'{"messages": [{"role": "assistant", "content": "a"}]}', r":1: no question"),
+        (b'{"messages": [{"role": "assistant", "content": "a"}]}', r":1: messages\[0\]: no question"),
         (
             b'{"messages": [{"role": "tool", "content": "a"}]}',
-            r":1: role 'tool'; expected one of system",
+            r":1: messages\[0\]: a tool's result after nothing",
         ),
         (b'{"messages": [{"role": "user"}, {"role": "assistant", "content": "a"}]}', r":1: no content"),
     ],

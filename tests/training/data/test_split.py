@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crma_adapters.errors import DataError
-from crma_training.data.checks.run import refuse_leaks
+from crma_training.data.checks.run import check_before_training
 from crma_training.data.dataset import load_dataset, load_domain
 from crma_training.data.rows import Message, Row
 from crma_training.data.split import split_rows
@@ -38,7 +38,7 @@ def test_near_duplicates_are_never_split_apart_and_the_run_is_not_refused(
     domain = load_domain(tmp_path / "data", "places")
     assert len(domain.holdout) == 6  # a tenth of 60 questions: three capitals, each asked in two ways
     assert len({row.answer for row in domain.holdout}) == 3
-    refuse_leaks(tmp_path / "data", ["places"], lambda _line: None)
+    check_before_training(tmp_path / "data", ["places"], lambda _line: None)
 
 
 @settings(deadline=None)

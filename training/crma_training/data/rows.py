@@ -1,155 +1,101 @@
-"""One line of a dataset file: what it says, where it stands, and what is wrong with it.
-
-Owns: the two row forms (`question`/`answer` and OpenAI `messages`), questions without answers, and their
-errors with file and line. Knows nothing of domains, splits or tokens.
-"""
+"""A conversation to learn from: its messages, which of them are learnt, and where it stands."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from crma_adapters.errors import DataError
+Learn = Literal["all", "last"]
+LEARN: tuple[Learn, ...] = ("all", "last")
+Overlong = Literal["truncate", "drop", "error"]
+OVERLONG: tuple[Overlong, ...] = ("truncate", "drop", "error")
 
-ROLES = ("system", "user", "assistant")
+SYSTEM, USER, ASSISTANT, TOOL = "system", "user", "assistant", "tool"
+TEXT = "text"  # the role of the one message of a row that is plain text, rendered by no template
 
 
 @dataclass(frozen=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    Attributes:
+        weight: 0 marks an assistant's turn that is read and not learnt, as OpenAI's field does.
+        tool_calls: an assistant's calls as JSON text, OpenAI's list; empty for none.
+        name, tool_call_id: of a tool's result, as in OpenAI's form; empty for none.
+        reasoning: what the assistant thought before it answered, for templates that show it.
+    """
 
     role: str
     content: str
+    weight: int = 1
+    tool_calls: str = ""
+    name: str = ""
+    tool_call_id: str = ""
+    reasoning: str = ""
+
+    def to_template(self) -> dict[str, Any]:
+        """The message as chat templates take it; a call's arguments as an object."""
+        turn: dict[str, Any] = {"role": self.role, "content": self.content}
+        optional = {"name": self.name, "tool_call_id": self.tool_call_id, "reasoning_content": self.reasoning}
+        turn |= {key: value for key, value in optional.items() if value}
+        if self.tool_calls:
+            turn["tool_calls"] = json.loads(self.tool_calls)
+        return turn
 
 
 @dataclass(frozen=True)
 class Row:
-    """A conversation whose last message is the answer to learn; `where` is `file:line`. Rows with the same
-    `entry` ask about the same fact."""
+    """A conversation whose last message is an answer to learn; `where` is `file:line`.
+
+    Attributes:
+        entry: rows with the same one ask about the same fact.
+        tools: the functions that the assistant may call, as JSON text, OpenAI's list; empty for none.
+        form: the format the row was written in (`formats`).
+        unused: names of fields that no format knows, and that nothing looks at.
+    """
 
     messages: tuple[Message, ...]
     where: str
     source: str = ""
     licence: str = ""
     entry: str = ""
+    tools: str = ""
+    form: str = ""
+    unused: tuple[str, ...] = ()
+
+    @property
+    def is_text(self) -> bool:
+        """Whether this is plain text, all of it learnt."""
+        return self.messages[0].role == TEXT
 
     @property
     def prompt(self) -> tuple[Message, ...]:
-        """Everything before the answer."""
-        return self.messages[:-1]
+        """Everything before the answer; the text itself of plain text."""
+        return self.messages if self.is_text else self.messages[:-1]
 
     @property
     def question(self) -> str:
-        """The last user message."""
-        return next(m.content for m in reversed(self.prompt) if m.role == "user")
+        """The last user message; the text itself of plain text."""
+        return next(m.content for m in reversed(self.prompt) if m.role in (USER, TEXT))
+
+    @property
+    def asked(self) -> str:
+        """All user messages, one per line."""
+        return "\n".join(m.content for m in self.prompt if m.role in (USER, TEXT))
 
     @property
     def answer(self) -> str:
-        """The last message."""
-        return self.messages[-1].content
+        """What the last message says, its tool calls included."""
+        return self.messages[-1].content or self.messages[-1].tool_calls
 
     @property
     def key(self) -> str:
         """The prompt without case and spacing: equal keys ask the same."""
-        return "\n".join(" ".join(m.content.casefold().split()) for m in self.prompt if m.role != "system")
+        said = (m.content or m.tool_calls for m in self.prompt if m.role != SYSTEM)
+        return "\n".join(" ".join(text.casefold().split()) for text in said)
 
-
-def read_rows(path: Path) -> tuple[Row, ...]:
-    """Training or holdout rows of one JSONL file.
-
-    Raises:
-        DataError: missing or empty file, not UTF-8, broken JSON, or a row that is not a question with an
-            answer.
-    """
-    rows = tuple(row_of(fields, where) for fields, where in _objects(path))
-    if not rows:
-        raise DataError(f"{path}: no rows; give at least one {{'question', 'answer'}} object per line")
-    return rows
-
-
-def read_questions(path: Path) -> tuple[str, ...]:
-    """Questions of a JSONL file whose rows need no answer (the router's data)."""
-    return tuple(question_of(fields, where) for fields, where in _objects(path))
-
-
-def question_of(fields: dict[str, Any], where: str) -> str:
-    """The question of a row that needs no answer. Raises `DataError` if there is none."""
-    return _text(fields, "question", where)
-
-
-def _objects(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); give a JSONL file") from error
-    offset = 0
-    for number, line in enumerate(content.split(b"\n"), start=1):
-        where = f"{path}:{number}"
-        text = decode_line(line, where, offset)
-        offset += len(line) + 1
-        if text.strip():
-            yield parse_object(text, where), where
-
-
-def decode_line(line: bytes, where: str, offset: int) -> str:
-    """A line as text; `offset` is its first byte's position in the file. Raises `DataError`: not UTF-8."""
-    try:
-        return line.decode("utf-8-sig" if offset == 0 else "utf-8")
-    except UnicodeDecodeError as error:
-        position = offset + error.start
-        raise DataError(
-            f"{where}: not UTF-8, byte 0x{line[error.start]:02x} at position {position} of the file; "
-            "save it as UTF-8"
-        ) from error
-
-
-def parse_object(text: str, where: str) -> dict[str, Any]:
-    """The JSON object of one line. Raises `DataError`: broken JSON, or something else than an object."""
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{where}: broken JSON ({error.msg}, column {error.colno}); one object per line"
-        ) from error
-    if not isinstance(value, dict):
-        raise DataError(f"{where}: {type(value).__name__} instead of an object; one {{...}} per line")
-    return value
-
-
-def row_of(fields: dict[str, Any], where: str) -> Row:
-    """The row an object stands for. Raises `DataError`: not a question with an answer."""
-    if "messages" in fields:
-        messages = _messages(fields["messages"], where)
-    else:
-        question, answer = _text(fields, "question", where), _text(fields, "answer", where)
-        messages = (Message("user", question), Message("assistant", answer))
-    notes = (str(fields.get(name, "")) for name in ("source", "licence", "entry"))
-    return Row(messages, where, *notes)
-
-
-def _messages(value: Any, where: str) -> tuple[Message, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise DataError(f"{where}: 'messages' must be a list of {{'role', 'content'}} objects")
-    messages = tuple(Message(_role(item, where), _text(item, "content", where)) for item in value)
-    if not messages or messages[-1].role != "assistant":
-        raise DataError(f"{where}: no answer; the last of 'messages' must have role 'assistant'")
-    if not any(message.role == "user" for message in messages[:-1]):
-        raise DataError(f"{where}: no question; 'messages' needs a 'user' turn before the answer")
-    return messages
-
-
-def _role(item: dict[str, Any], where: str) -> str:
-    role = item.get("role")
-    if role not in ROLES:
-        raise DataError(f"{where}: role {role!r}; expected one of {', '.join(ROLES)}")
-    return str(role)
-
-
-def _text(fields: dict[str, Any], name: str, where: str) -> str:
-    value = fields.get(name)
-    if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{where}: no {name}; {name!r} must be a non-empty string")
-    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-        raise DataError(f"{where}: {name} has half of a surrogate pair, which is no character; remove it")
-    return value
+    def learnt(self, learn: Learn) -> tuple[int, ...]:
+        """Positions of the messages to learn: every assistant's turn or the last, weight 0 left out."""
+        turns = [n for n, message in enumerate(self.messages) if message.role == ASSISTANT]
+        chosen: Sequence[int] = turns if learn == "all" else turns[-1:]
+        return tuple(n for n in chosen if self.messages[n].weight)

@@ -1,8 +1,4 @@
-"""Rows to token ids: the chat template, where the answer starts, what happens to rows that are too long,
-batches.
-
-Owns: the prompt/answer boundary and the deterministic order of batches. Knows nothing of models or losses.
-"""
+"""Rows to token ids: which tokens are learnt, what happens to rows that are too long, and batches."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -10,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jinja2 import TemplateError
 from torch import Tensor
 
 from crma_adapters.errors import DataError
-from crma_training.data.rows import Row
+from crma_training.data.rows import Learn, Overlong, Row
+from crma_training.data.templates import ChatFormat, Rendered, render
 
 POOL_BATCHES = 32  # rows are shuffled, then sorted by length inside pools of this many batches
 
@@ -68,41 +64,127 @@ class Batch:
     answer_tokens: int
 
 
-def encode(row: Row, tokenizer: Any, max_length: int) -> Example:
-    """Applies the tokenizer's chat template; the answer includes its end-of-turn token.
+def encode(
+    row: Row, tokenizer: Any, max_length: int, *, learn: Learn = "last", chat: ChatFormat | None = None
+) -> Example:
+    """A row as token ids by the tokenizer's chat template; the answer includes its end-of-turn token.
 
-    Prompt and answer are tokenized apart, as in serving, where the prompt alone is what the engine sees. An
-    answer that does not fit is cut at the end; a prompt that leaves no room for an answer is refused.
+    Learnt is the last answer, or every turn up to it that stands in the same text. A prompt is tokenized as
+    serving does it, where it is all that the engine sees. An answer that does not fit is cut at the end; a
+    prompt that leaves no room for an answer is refused.
 
     Raises:
         DataError: the prompt alone has `max_length` tokens or more, or the template cannot express the row.
     """
-    try:
-        prompt_text = _template(tokenizer, row.prompt, add_generation_prompt=True)
-        full_text = _template(tokenizer, row.messages, add_generation_prompt=False)
-    except TemplateError as error:
-        raise DataError(f"{row.where}: the model's chat template refuses this row ({error})") from error
-    if not full_text.startswith(prompt_text):
-        raise DataError(f"{row.where}: the model's chat template rewrites the question once it has an answer")
-    answer_text = full_text[len(prompt_text) :].rstrip()
-    prompt = tokenizer.encode(prompt_text, add_special_tokens=False)
-    answer = tokenizer.encode(answer_text, add_special_tokens=False)
-    if answer_text.endswith(row.messages[-1].content.rstrip()):  # a template without an end-of-turn token
-        answer.append(tokenizer.eos_token_id)
-    if len(prompt) >= max_length:
+    rendered = render(row, chat or ChatFormat(tokenizer), learn)[-1]
+    example = _tokenized(rendered, row, tokenizer)
+    if example.answer_start >= max_length:
         raise DataError(
-            f"{row.where}: the question alone has {len(prompt)} tokens, --max-length is {max_length}; "
-            "shorten it or raise --max-length"
+            f"{row.where}: the question alone has {example.answer_start} tokens, --max-length is "
+            f"{max_length}; shorten it or raise --max-length"
         )
-    kept = (prompt + answer)[:max_length]
-    return Example.with_answer(kept, len(prompt), cut=len(kept) < len(prompt) + len(answer))
+    return _shortened(example, max_length)
 
 
-def _template(tokenizer: Any, messages: Sequence[Any], *, add_generation_prompt: bool) -> str:
-    turns = [{"role": message.role, "content": message.content} for message in messages]
-    return str(
-        tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt)
-    )
+@dataclass(frozen=True)
+class Encoded:
+    """A domain's rows as token ids; `dropped` counts the texts left out because they were too long."""
+
+    examples: tuple[Example, ...]
+    dropped: int
+
+
+def encode_rows(
+    rows: Sequence[Row], chat: ChatFormat, max_length: int, *, learn: Learn, overlong: Overlong
+) -> Encoded:
+    """All texts of all rows. What has more than `max_length` tokens loses its tail (`truncate`; it is dropped
+    if nothing is left to learn), is dropped (`drop`) or is refused (`error`).
+
+    Raises:
+        DataError: a row is too long and `overlong` is `error`, or a template cannot express a row.
+    """
+    found, dropped = [], 0
+    for row in rows:
+        for rendered in render(row, chat, learn):
+            example = _tokenized(rendered, row, chat.tokenizer)
+            length = len(example.token_ids)
+            if length <= max_length:
+                found.append(example)
+            elif overlong == "error":
+                raise DataError(
+                    f"{row.where}: {length} tokens, --max-length is {max_length}; shorten the row, raise "
+                    "--max-length, or give --overlong truncate or drop"
+                )
+            elif overlong == "truncate" and example.answer_start < max_length:
+                found.append(_shortened(example, max_length))
+            else:
+                dropped += 1
+    return Encoded(tuple(found), dropped)
+
+
+def _shortened(example: Example, max_length: int) -> Example:
+    if len(example.token_ids) <= max_length:
+        return example
+    return Example(example.token_ids[:max_length], example.learn[:max_length], cut=True)
+
+
+def _tokenized(rendered: Rendered, row: Row, tokenizer: Any) -> Example:
+    cuts = [place for span in rendered.spans for place in span]
+    token_ids, places = _tokenize(tokenizer, rendered.text, cuts, add_special_tokens=row.is_text)
+    learn = [False] * len(token_ids)
+    for start, end in zip(places[::2], places[1::2], strict=True):
+        learn[start:end] = [True] * (end - start)
+    if rendered.end is not None:
+        token_ids, learn = [*token_ids, rendered.end], [*learn, True]
+    learn[0] = False  # nothing stands before it
+    return Example(tuple(token_ids), tuple(learn))
+
+
+def _tokenize(
+    tokenizer: Any, text: str, cuts: Sequence[int], *, add_special_tokens: bool
+) -> tuple[list[int], list[int]]:
+    """Token ids, and the position of each cut (in characters, rising) among them.
+
+    The text is tokenized as one, as long as what stands before a cut gives the same tokens by itself;
+    otherwise in two parts there. (Parts by themselves are not the same: SentencePiece puts a space before
+    each.)
+    """
+
+    def ids(part: str) -> list[int]:
+        return list(tokenizer.encode(part, add_special_tokens=add_special_tokens and not done))
+
+    done: list[int] = []
+    begin, places, rest = 0, [], ids(text)
+    for cut in cuts:
+        head = ids(text[begin:cut])
+        if rest[: len(head)] == head:
+            places.append(len(done) + len(head))
+        else:
+            done, begin = done + head, cut
+            rest = ids(text[cut:])
+            places.append(len(done))
+    return done + rest, places
+
+
+def answered(prompt: Sequence[int], answer: Sequence[int]) -> Example:
+    """A row of token ids: a prompt and the answer to learn."""
+    return Example.with_answer((*prompt, *answer), len(prompt))
+
+
+def end_ids(tokenizer: Any) -> tuple[int, ...]:
+    """Token ids that end an answer: the template's end of turn, if it has one, and the tokenizer's EOS."""
+    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]
+    text = str(tokenizer.apply_chat_template(turns, tokenize=False)).rstrip()
+    last = tokenizer.encode(text, add_special_tokens=False)[-1]
+    own = () if text.endswith("!") else (last,)
+    return tuple(sorted({*own, int(tokenizer.eos_token_id)}))
+
+
+def prompt_ids(question: str, tokenizer: Any) -> tuple[int, ...]:
+    """A question as token ids, up to where the answer begins."""
+    turns = [{"role": "user", "content": question}]
+    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    return tuple(tokenizer.encode(text, add_special_tokens=False))
 
 
 def collate(examples: Sequence[Example], pad_id: int) -> Batch:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from crma_training.data.tokens import Example, collate
-from crma_training.domain import ADAPTER
+from crma_training.learn import ADAPTER
 from crma_training.losses import answer_loss
 from crma_training.methods.lora_training import continued_lora, train_lora
 from crma_training.methods.method import Lesson, Serving

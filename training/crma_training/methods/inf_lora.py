@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import nn
 
-from crma_training.domain import ADAPTER
+from crma_training.learn import ADAPTER
 from crma_training.lora import OWN, DomainLora
 from crma_training.methods.input_memory import InputMemory, Inputs, gather_inputs
 from crma_training.methods.lora_training import fresh_lora, train_lora

@@ -9,8 +9,8 @@ from pathlib import Path
 from torch import Tensor
 
 from crma_training.config import TrainConfig
-from crma_training.domain import ADAPTER, domain_seed
 from crma_training.fit import Batches, fit, lora_group
+from crma_training.learn import ADAPTER, domain_seed
 from crma_training.lora import DomainLora
 from crma_training.methods.method import Lesson
 from crma_training.metrics import MetricsLog

@@ -10,9 +10,9 @@ from typing import Literal
 
 import torch
 from peft.utils.merge_utils import ties
-from torch import Tensor
 
-from crma_training.domain import ADAPTER
+from crma_training.learn import ADAPTER
+from crma_training.low_rank import factors
 from crma_training.methods.method import Lesson, Serving
 from crma_training.saved_lora import A, B, SavedLora, stacked
 
@@ -59,17 +59,3 @@ class Merging:
             weights[layer + A], weights[layer + B] = factors(merged, rank)
         settings = {**parts[0].settings, "r": rank, "lora_alpha": rank}
         return SavedLora(weights, settings)
-
-
-def factors(delta: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """A (rank, inputs) and B (outputs, rank) with B A the best approximation of ΔW (outputs, inputs).
-
-    Eckart-Young; the singular values are shared equally between both. Where ΔW has fewer singular values
-    than `rank`, the rest is zero.
-    """
-    left, values, right = torch.linalg.svd(delta, full_matrices=False)
-    used = min(rank, len(values))
-    root = values[:used].sqrt()
-    a, b = delta.new_zeros(rank, delta.shape[1]), delta.new_zeros(delta.shape[0], rank)
-    a[:used], b[:, :used] = root[:, None] * right[:used], left[:, :used] * root
-    return a, b

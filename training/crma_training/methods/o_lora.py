@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from crma_training.domain import ADAPTER
+from crma_training.learn import ADAPTER
 from crma_training.lora import EARLIER, OWN, DomainLora
 from crma_training.methods.lora_training import fresh_lora, train_lora
 from crma_training.methods.method import Lesson, Serving

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from crma_adapters.errors import TrainingError
 from crma_training.data.tokens import Example
-from crma_training.domain import ADAPTER
 from crma_training.fit import Batches
+from crma_training.learn import ADAPTER
 from crma_training.methods.lora_training import continued_lora, train_lora
 from crma_training.methods.method import Lesson, Serving
 from crma_training.workbench import Task

@@ -9,13 +9,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 
 from crma_adapters.crma.attach import Attachment
-from crma_adapters.crma.crma import Crma
 from crma_training.data.tokens import Example
-from crma_training.drift import TrainedAdapter, loss_under
 from crma_training.json_lines import read_lines
 from crma_training.metrics import MetricsLog
 from crma_training.workbench import Task, Workbench
@@ -66,7 +63,7 @@ class HoldoutCurve:
 
     bench: Workbench
     task: Task
-    attachment: Attachment
+    attachment: Attachment | None
     log: HoldoutLog
     metrics: MetricsLog
 
@@ -76,15 +73,6 @@ class HoldoutCurve:
         if every and (done % every == 0 or done == self.metrics.steps):
             with self.metrics.pause(), _undisturbed(self.bench, self.attachment):
                 self.log.measure(self.task, done, self.bench.loss, config.holdout_rows)
-
-
-def measure_earlier(
-    bench: Workbench, crma: Crma, earlier: Sequence[TrainedAdapter], step: int, log: HoldoutLog
-) -> None:
-    """The domains learnt before, each with its own saved LoRA, under the backbone as it is now."""
-    if bench.config.holdout_every:
-        for item in earlier:
-            log.measure(item.task, step, partial(loss_under, bench, crma, item), bench.config.holdout_rows)
 
 
 def read_holdout(directory: Path) -> tuple[HoldoutReading, ...]:
@@ -100,11 +88,14 @@ def spread(examples: Sequence[Example], rows: int) -> tuple[Example, ...]:
 
 
 @contextmanager
-def _undisturbed(bench: Workbench, attachment: Attachment) -> Iterator[None]:
-    training, recording = bench.model.training, attachment.record_updates
-    attachment.record_updates = False
+def _undisturbed(bench: Workbench, attachment: Attachment | None) -> Iterator[None]:
+    training = bench.model.training
+    recording = attachment is not None and attachment.record_updates
+    if attachment is not None:
+        attachment.record_updates = False
     try:
         yield
     finally:
         bench.model.train(training)
-        attachment.record_updates = recording
+        if attachment is not None:
+            attachment.record_updates = recording

@@ -1,8 +1,4 @@
-"""Answers on disk, so that a killed run goes on where it was: one JSON line each, appended as it comes.
-
-Owns: the file. A line belongs to the setup it was answered under (release, server flags, length of answers);
-lines of another setup, or damaged ones, count as not there.
-"""
+"""Answers on disk, so that a killed run goes on where it was: one JSON line each, appended as it comes."""
 
 import dataclasses
 import hashlib

@@ -1,7 +1,4 @@
-"""The arms of the ablation: what answers a question, by the model name a request asks for.
-
-Owns: the list, and which arms a server can answer. Knows nothing of HTTP.
-"""
+"""The arms of the ablation: what answers a question, by the model name a request asks for."""
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""Every question to every arm, interleaved on one server, a few at once.
-
-Owns: the order of asking and that each answer came from the model it was asked of. Knows nothing of scores.
-"""
+"""Every question to every arm, interleaved on one server, a few at once."""
 
 import hashlib
 import json

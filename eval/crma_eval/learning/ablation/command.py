@@ -1,7 +1,4 @@
-"""`crma-eval ablation`: does CRMA matter to the answers? Switched per request on one live server.
-
-Owns: the command line and the order of stages: train, serve, ask, report. Knows nothing of how each is done.
-"""
+"""`crma-eval ablation`: does CRMA matter to the answers? Switched per request on one live server."""
 
 import argparse
 import shlex
@@ -32,8 +29,7 @@ DESCRIPTION = """\
 Trains a release on DATA, and the same LoRAs without CRMA; serves all of it with crma-serve; asks held-out
 short-answer questions of five arms: CRMA on, off, LoRA trained without CRMA, base model alone, CRMA alone.
 What is finished in WORK is not done again: give the same command again after a stop. With --adapters an
-existing release is served instead, with --forgetting what that command trained, with --url a server that is
-already running is asked.
+existing release is served instead, with --url a server that is already running is asked.
 Exit status 1: on was not shown to be better than off (p < 0.05).
 """
 MAX_TOKENS = 32
@@ -49,12 +45,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--work", type=Path, required=True, help="folder for training, store, log and answers"
     )
     parser.add_argument("--adapters", type=Path, help="serve this store instead of training one")
-    parser.add_argument(
-        "--forgetting",
-        type=Path,
-        metavar="WORK",
-        help="serve what `crma-eval forgetting` trained in WORK (MODULAR and FROZEN with --seed) instead",
-    )
     parser.add_argument("--url", help="ask this running crma-serve instead of starting one")
     parser.add_argument("--api-key", help="sent to --url as a bearer token")
     parser.add_argument("--domains", type=names, help="comma-separated, in training order (default: all)")
@@ -117,11 +107,10 @@ def _goal(results: Results) -> Goal:
 
 def _config(args: argparse.Namespace) -> TrainConfig:
     """The training options. Raises `ConfigError` if some are given and nothing is to be trained."""
-    sources = [flag for flag in ("url", "adapters", "forgetting") if getattr(args, flag)]
+    sources = [flag for flag in ("url", "adapters") if getattr(args, flag)]
     if len(sources) > 1:
         raise ConfigError(
-            f"{' and '.join('--' + flag for flag in sources)}; give one: a running server, a store to serve, "
-            "or what `crma-eval forgetting` trained"
+            f"{' and '.join('--' + flag for flag in sources)}; give one: a running server or a store"
         )
     if args.url and (args.model or args.serve_flags):
         raise ConfigError(
@@ -129,15 +118,11 @@ def _config(args: argparse.Namespace) -> TrainConfig:
         )
     given = argparse.Namespace(**vars(args) | {"model": args.model or DEFAULT_BASE_MODEL})
     config = config_from(given)
-    plain = TrainConfig(model=config.model, seed=config.seed if args.forgetting else TrainConfig().seed)
+    plain = TrainConfig(model=config.model, seed=TrainConfig().seed)
     changed = [name for name, value in vars(config).items() if value != getattr(plain, name)]
     if changed and sources:
         flags = ", ".join("--" + name.replace("_", "-") for name in changed)
         raise ConfigError(f"{flags} would change the training, and nothing is trained; leave it out")
-    if args.forgetting:
-        from crma_eval.learning.ablation.reuse import Finished, finished_config
-
-        return finished_config(Finished(args.data, args.forgetting, args.seed))
     return config
 
 
@@ -147,14 +132,7 @@ def _server(args: argparse.Namespace, settings: Settings, config: TrainConfig) -
         yield args.url
         return
     adapters, model = args.adapters, args.model
-    if args.forgetting:
-        from crma_eval.learning.ablation.reuse import Finished, reuse
-
-        adapters, model = (
-            reuse(Finished(args.data, args.forgetting, args.seed), args.work / "store", _say),
-            None,
-        )
-    elif adapters is None:
+    if adapters is None:
         from crma_eval.learning.ablation.prepare import Preparation, prepare
 
         domains = settings.domains or domain_names(settings.data)

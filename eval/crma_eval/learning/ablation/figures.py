@@ -1,7 +1,4 @@
-"""The ablation's figures as plain JSON values: every count, every test, every answer.
-
-Owns: the form of the JSON. Knows nothing of tables and words.
-"""
+"""The ablation's figures as plain JSON values: every count, every test, every answer."""
 
 from typing import Any
 

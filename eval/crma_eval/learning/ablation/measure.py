@@ -1,7 +1,4 @@
-"""The measurement: a live server's models, the questions, every answer that is not there yet.
-
-Owns: which domains and arms are measured. Knows nothing of how the server came to be.
-"""
+"""The measurement: a live server's models, the questions, every answer that is not there yet."""
 
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,4 @@
-"""The plot: share of right answers per arm, by domain and over all, with Wilson's intervals.
-
-Owns: the drawing.
-"""
+"""The plot: share of right answers per arm, by domain and over all, with Wilson's intervals."""
 
 from pathlib import Path
 

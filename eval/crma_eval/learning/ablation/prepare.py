@@ -1,10 +1,8 @@
 """What the ablation serves, trained: the release with CRMA, and beside it each domain's LoRA without.
 
-    work/with-crma/      the run folder of the release
-    work/without-crma/   LoRAs on the bare base model, the same rows, order, steps and seeds
-    work/store/          the release, and the latter as plain PEFT folders
-
-Owns: the two trainings and where they go. Knows nothing of serving.
+work/with-crma/      the run folder of the release
+work/without-crma/   LoRAs on the bare base model, the same rows, order, steps and seeds
+work/store/          the release, and the latter as plain PEFT folders
 """
 
 import dataclasses
@@ -24,9 +22,9 @@ from crma_adapters.store.store import Store
 from crma_eval.learning.ablation.arms import PLAIN
 from crma_training.config import TrainConfig
 from crma_training.data.dataset import load_dataset
-from crma_training.domain import ADAPTER
+from crma_training.learn import ADAPTER
 from crma_training.methods.method import Lesson
-from crma_training.methods.plain import Frozen
+from crma_training.methods.per_domain import FROZEN
 from crma_training.run_folder import RunFolder
 from crma_training.sequence import Job, train_sequence
 from crma_training.workbench import load_workbench
@@ -70,7 +68,7 @@ def prepare(job: Preparation, say: Say = print) -> Path:
 
 
 def _without_crma(job: Preparation, config: TrainConfig, say: Say) -> Sequence[Path]:
-    data, base, method = load_dataset(job.data, job.domains), resolve_base_model(config.model), Frozen()
+    data, base, method = load_dataset(job.data, job.domains), resolve_base_model(config.model), FROZEN
     identity = {
         "method": method.name,
         "config": config.to_json(),

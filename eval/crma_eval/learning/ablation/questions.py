@@ -1,7 +1,4 @@
-"""The questions: short-answer rows of the domains, spread evenly, none of them trained on.
-
-Owns: which rows are drawn. Knows nothing of arms and answers.
-"""
+"""The questions: short-answer rows of the domains, spread evenly, none of them trained on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +6,8 @@ from pathlib import Path
 
 from crma_adapters.errors import ConfigError, DataError
 from crma_training.data.dataset import load_domain
-from crma_training.data.rows import Row, read_rows
+from crma_training.data.rows import Row
+from crma_training.data.sources import read_rows
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,4 @@
-"""The ablation's report: counts, comparisons, what the arms are, the answers that differ.
-
-Owns: the form. Knows nothing of how answers were had.
-"""
+"""The ablation's report: counts, comparisons, what the arms are, the answers that differ."""
 
 import dataclasses
 from dataclasses import dataclass

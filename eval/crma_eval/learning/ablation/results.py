@@ -1,7 +1,4 @@
-"""The answers with their marks: counts per arm and domain, and arms compared question by question.
-
-Owns: the way from answers to counts. Knows nothing of servers and reports.
-"""
+"""The answers with their marks: counts per arm and domain, and arms compared question by question."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
-"""Is an answer right? Normalised exact match, after SQuAD (Rajpurkar et al. 2016), kind to codes and numbers.
-
-Owns: the comparison. Unlike SQuAD's, it strips punctuation at the ends only and an article at the start only,
-so that `S.D. Ind.`, `dict.get`, `C#`, `-5`, `5%` and `vitamin A` stay what they are.
+"""Is an answer right? Normalised exact match, after SQuAD (Rajpurkar et al. 2016), kind to codes and
+numbers.
 """
 
 import re

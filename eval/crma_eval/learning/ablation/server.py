@@ -1,7 +1,4 @@
-"""A running crma-serve as the ablation sees it: which models it has, and what they answer.
-
-Owns: the two requests and what is believed of their replies. Knows nothing of arms.
-"""
+"""A running crma-serve as the ablation sees it: which models it has, and what they answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""How sure the counts are: Wilson's interval of a share, McNemar's exact test between two arms.
-
-Owns: the statistics of right and wrong. Knows nothing of questions and models.
-"""
+"""How sure the counts are: Wilson's interval of a share, McNemar's exact test between two arms."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

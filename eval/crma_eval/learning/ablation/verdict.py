@@ -1,7 +1,4 @@
-"""What the counts say, in plain sentences that follow from the numbers either way.
-
-Owns: the words. Knows nothing of how answers were had.
-"""
+"""What the counts say, in plain sentences that follow from the numbers either way."""
 
 from crma_eval.learning.ablation.arms import BASE, CRMA_ONLY, LORA_ONLY, OFF, ON, Arm
 from crma_eval.learning.ablation.results import Results

@@ -1,7 +1,4 @@
-"""One arm of the comparison, in a process of its own: trains block after block, each when told to.
-
-Owns: the training of an arm, its clocks and its peak memory. Knows nothing of the other arm.
-"""
+"""One arm of the comparison, in a process of its own: trains block after block, each when told to."""
 
 import contextlib
 import io
@@ -23,8 +20,8 @@ from crma_adapters.models.base_model import resolve_base_model
 from crma_training.config import TrainConfig
 from crma_training.data.dataset import load_dataset
 from crma_training.data.tokens import Example
-from crma_training.domain import domain_seed
 from crma_training.fit import fit, lora_group, own_batches, parameter_groups
+from crma_training.learn import domain_seed
 from crma_training.lora import DomainLora
 from crma_training.metrics import MetricsLog
 from crma_training.optimize import ParameterGroup

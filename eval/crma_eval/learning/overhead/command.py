@@ -1,7 +1,4 @@
-"""`crma-eval overhead`: how much slower and larger training with CRMA is than a plain PEFT LoRA.
-
-Owns: the command line and the order of things. Knows nothing of how a figure is made.
-"""
+"""`crma-eval overhead`: how much slower and larger training with CRMA is than a plain PEFT LoRA."""
 
 import argparse
 import sys

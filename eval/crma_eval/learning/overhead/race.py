@@ -1,7 +1,4 @@
-"""Both arms side by side, one at work at a time: A B, B A, A B, ...
-
-Owns: the two processes and whose turn it is. Knows nothing of training.
-"""
+"""Both arms side by side, one at work at a time: A B, B A, A B, ..."""
 
 import contextlib
 import multiprocessing

@@ -1,7 +1,4 @@
-"""CRMA's overhead in figures and words.
-
-Owns: ratios, their spread, the report. Knows nothing of how blocks were timed.
-"""
+"""CRMA's overhead in figures and words."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -1,7 +1,4 @@
-"""`crma-eval routed`: what a release keeps when its own router chooses who answers.
-
-Owns: the command line and the order of things. Knows nothing of how a figure is made.
-"""
+"""`crma-eval routed`: what a release keeps when its own router chooses who answers."""
 
 import argparse
 import sys

@@ -3,9 +3,6 @@
     rows -> router -> own adapter measured on all rows, every other one on the rows sent to it -> both scores
 
 The release's evaluation and the last stage of the forgetting protocol are both measured here.
-
-Owns: which model states answer which rows, and putting their scores back in order. Knows nothing of stores,
-caches or reports.
 """
 
 from collections.abc import Callable, Mapping, Sequence

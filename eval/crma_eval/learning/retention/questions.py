@@ -1,6 +1,5 @@
-"""The rows that `crma-eval routed` asks: holdout and short-answer rows of every domain that a release serves.
-
-Owns: which rows, and how the router reads them. Knows nothing of scores.
+"""The rows that `crma-eval routed` asks: holdout and short-answer rows of every domain that a release
+serves.
 """
 
 from collections.abc import Sequence
@@ -11,7 +10,8 @@ from crma_eval.learning.retention.matrix import Asked
 from crma_eval.learning.setup import Exam
 from crma_router.conversation.messages import conversation_text
 from crma_training.data.dataset import load_dataset
-from crma_training.data.rows import Row, read_rows
+from crma_training.data.rows import Row
+from crma_training.data.sources import read_rows
 from crma_training.data.tokens import encode
 from crma_training.workbench import Workbench
 
@@ -41,8 +41,8 @@ def load_asked(bench: Workbench, data: Path, served: Sequence[str], limit: int) 
 
 def _asked(bench: Workbench, name: str, holdout: Sequence[Row], short: Sequence[Row]) -> Asked:
     exam = Exam(
-        tuple(encode(row, bench.tokenizer, bench.config.max_length) for row in holdout),
-        tuple(encode(row, bench.tokenizer, bench.config.max_length) for row in short),
+        tuple(encode(row, bench.tokenizer, bench.config.max_length, chat=bench.chat) for row in holdout),
+        tuple(encode(row, bench.tokenizer, bench.config.max_length, chat=bench.chat) for row in short),
     )
     return Asked(name, tuple(map(routed_text, holdout)), tuple(map(routed_text, short)), exam)
 

@@ -1,7 +1,4 @@
-"""What routing costs: regret, its uncertainty, and drift with and without the router.
-
-Owns: the figures. Knows nothing of how scores were made or are shown.
-"""
+"""What routing costs: regret, its uncertainty, and drift with and without the router."""
 
 import math
 from collections import Counter

@@ -1,7 +1,4 @@
-"""The report of retention through the router.
-
-Owns: tables and words. Knows nothing of how the figures were made.
-"""
+"""The report of retention through the router."""
 
 import dataclasses
 import math

@@ -1,7 +1,4 @@
-"""`crma-eval subdomains`: what is kept when the sub-domains of one field are learnt one after another.
-
-Owns: the command line and the order of things. Knows nothing of how a figure is made.
-"""
+"""`crma-eval subdomains`: what is kept when the sub-domains of one field are learnt one after another."""
 
 import argparse
 import sys

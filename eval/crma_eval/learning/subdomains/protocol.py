@@ -1,9 +1,6 @@
 """The forgetting protocol on a field's sub-domains.
 
-    field -> sub-domains -> a dataset folder of them -> forgetting protocol -> probes, right and wrong
-
-Owns: that dataset folder and what is read off the runs. Training, measuring and resuming are the forgetting
-protocol's.
+field -> sub-domains -> a dataset folder of them -> forgetting protocol -> probes, right and wrong
 """
 
 import json

@@ -1,7 +1,5 @@
-"""A field cut into sub-domains, and the facts of each: what is trained, in which words, and how it is probed.
-
-Owns: which fact belongs where and which facts are taken, all decided before any training. Knows nothing of
-models.
+"""A field cut into sub-domains, and the facts of each: what is trained, in which words, and how it is
+probed.
 """
 
 import hashlib
@@ -12,7 +10,8 @@ from pathlib import Path
 
 from crma_adapters.errors import DataError
 from crma_training.data.dataset import load_domain
-from crma_training.data.rows import Row, read_rows
+from crma_training.data.rows import Row
+from crma_training.data.sources import read_rows
 
 SHORT_ANSWERS = "short_answer.jsonl"
 PARTS = 4

@@ -1,7 +1,4 @@
-"""The report of retention over sub-domains.
-
-Owns: tables and words. Knows nothing of how probes were trained or scored.
-"""
+"""The report of retention over sub-domains."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -1,6 +1,5 @@
-"""`crma-eval conversations`: does the router keep to a conversation's domain, and follow a change of topic?
-
-Owns: the command line and the order of things. Knows nothing of how a figure is made.
+"""`crma-eval conversations`: does the router keep to a conversation's domain, and follow a change of
+topic?
 """
 
 import argparse

@@ -1,7 +1,4 @@
-"""What the replays come to.
-
-Owns: what a flip, a false switch and the turns to a switch are. Knows nothing of routers or reports.
-"""
+"""What the replays come to."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,16 +1,13 @@
-"""Scripts put to the router turn by turn, as clients would send them.
-
-Owns: the three kinds of client and what each turn was decided as. Knows nothing of figures.
-"""
+"""Scripts put to the router turn by turn, as clients would send them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
 from crma_eval.routing.conversations.scripts import Script
-from crma_router.conversation.dialogue import open_dialogue
 from crma_router.conversation.messages import read_conversation
 from crma_router.conversation.sessions import SessionKey, Sessions
+from crma_router.conversation.state import open_dialogue
 from crma_router.policy import Policy, RoutingDecision
 
 Client = Literal[

@@ -1,7 +1,4 @@
-"""The scripted conversations.
-
-Owns: `scripts.jsonl`, written for this project: what is said, and where it belongs. Knows nothing of routers.
-"""
+"""The scripted conversations."""
 
 import json
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""The report on scripted conversations.
-
-Owns: the report. Knows nothing of how a figure is made.
-"""
+"""The report on scripted conversations."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

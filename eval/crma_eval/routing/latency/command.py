@@ -1,7 +1,4 @@
-"""`crma-eval router-latency`: how long the router takes for a decision, alone and beside a busy engine.
-
-Owns: the command line and the order of things. Knows nothing of how a figure is made.
-"""
+"""`crma-eval router-latency`: how long the router takes for a decision, alone and beside a busy engine."""
 
 import argparse
 import os
@@ -9,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,17 +58,15 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"{args.adapters}: release {release.number} has no router; `crma-train` fits one")
     asked = _asked(args.data) if args.data else {}
     router = Router.load(store.router_dir(release.router.version))
-    # The table is of the slow way: the words alone decide none of its texts.
-    whole = Router(replace(router.model, first=None), router.embedder)
     load_before = os.getloadavg()[0]
     with _bar("alone", len(cells()) + len(asked)) as advance:
-        found = measure_table(whole, args.decisions, args.seed, advance)
+        found = measure_table(router, args.decisions, args.seed, advance)
         sets = measure_sets(router, asked, args.decisions, advance)
     load_after = os.getloadavg()[0]
     compared = None
     if args.serve or args.url:
         with _server(args) as url, _bar("with the engine", STEPS) as advance:
-            compared = compare(url, whole, args.engine_decisions, time.monotonic, advance)
+            compared = compare(url, router, args.engine_decisions, time.monotonic, advance)
     cores = len(os.sched_getaffinity(0))
     setting = Setting(release.router.version, router.model.embedder, cores, load_before, load_after)
     report = latency_report(setting, found, compared, sets)

@@ -1,7 +1,4 @@
-"""The server's own account of its router: the histogram `crma_router_seconds` of /metrics.
-
-Owns: reading it, differences, quantiles within buckets. Knows nothing of who asks the server.
-"""
+"""The server's own account of its router: the histogram `crma_router_seconds` of /metrics."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,8 +1,4 @@
-"""Keeping a running server's engine busy, and asking its router while it is.
-
-Owns: the load (streams that decode without pause) and the routed requests. Knows nothing of processes or of
-how a report reads.
-"""
+"""Keeping a running server's engine busy, and asking its router while it is."""
 
 import threading
 import time

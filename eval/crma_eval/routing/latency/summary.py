@@ -1,7 +1,4 @@
-"""The report of `crma-eval router-latency`: tables, ratios, and the goal.
-
-Owns: what is said and what counts as reached. Knows nothing of how a figure came about.
-"""
+"""The report of `crma-eval router-latency`: tables, ratios, and the goal."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -103,7 +100,7 @@ def _sets_section(sets: Sequence[AskedSet]) -> Section:
     )
     return Section(
         "Questions as people ask them",
-        ("set", "decided by words alone", *_waits("waited"), "decisions"),
+        ("set", "asked before", *_waits("waited"), "decisions"),
         rows,
         ("Of the dataset's evaluation part, none asked before, one caller.",),
     )

@@ -1,7 +1,4 @@
-"""The grid of measurements: length, cold or cached, callers at a time; and sets of real questions.
-
-Owns: which cells there are and in which order. Knows nothing of how a decision is timed, or of load.
-"""
+"""The grid of measurements: length, cold or cached, callers at a time; and sets of real questions."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +23,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class AskedSet:
-    """Questions as people ask them, each once; by_words: the share of which the words alone decide."""
+    """Questions as people ask them, each once; by_words: the share that was asked before."""
 
     name: str
     by_words: float

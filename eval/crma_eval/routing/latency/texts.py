@@ -1,7 +1,4 @@
-"""Texts of a given length that nobody asked before.
-
-Owns: the words and how they are drawn. Knows nothing of routers or clocks.
-"""
+"""Texts of a given length that nobody asked before."""
 
 import random
 

@@ -1,7 +1,4 @@
-"""What a caller of the router queue waits, and what a decision costs the processor.
-
-Owns: the clock around a decision, the order of the callers. Knows nothing of servers or reports.
-"""
+"""What a caller of the router queue waits, and what a decision costs the processor."""
 
 import asyncio
 import time

@@ -1,7 +1,4 @@
-"""The same figures with the engine at rest and at full load.
-
-Owns: the order of the two, and what is compared. Knows nothing of how a report reads.
-"""
+"""The same figures with the engine at rest and at full load."""
 
 import os
 import time

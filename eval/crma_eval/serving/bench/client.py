@@ -1,8 +1,4 @@
-"""vLLM's own benchmark client, started once and given one run after another.
-
-Owns: its process, the flags of a run, and reading its result. `vllm bench serve` imports for ten seconds and
-more on a small machine; here its `main` is called in a process that stays. Knows nothing of servers.
-"""
+"""vLLM's own benchmark client, started once and given one run after another."""
 
 import contextlib
 import json

@@ -1,7 +1,4 @@
-"""`crma-eval bench`: crma-serve beside bare vLLM, under the same traffic, in one run.
-
-Owns: the command line and the order of things. Knows nothing of how a figure is made.
-"""
+"""`crma-eval bench`: crma-serve beside bare vLLM, under the same traffic, in one run."""
 
 import argparse
 import shlex
@@ -67,6 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="flags of every server, as one argument (default: '%(default)s')")  # fmt: skip
     parser.add_argument("--curves", action="store_true",
                         help="how cost grows instead: adapters stored, in a batch; rank; prompt")  # fmt: skip
+    parser.add_argument("--kinds", action="store_true",
+                        help="a domain as a mixer and as a LoRA instead; random adapters")  # fmt: skip
     parser.add_argument("--work", type=Path, default=Path("runs/bench"),
                         help="keeps what was measured, stores and logs (default: %(default)s)")  # fmt: skip
 
@@ -79,10 +78,20 @@ def run(context: Context) -> Result:
         args.fresh,
     )  # fmt: skip
     check_plan(plan)
+    if args.kinds:
+        return _kinds(args)
     if args.fresh and args.curves:
         raise ConfigError("--fresh and --curves are given; a curve's servers are started once: leave one out")
     subject = _subject(args)
     return _curves(args, plan, subject) if args.curves else _side_by_side(args, plan, subject)
+
+
+def _kinds(args: argparse.Namespace) -> Result:
+    from crma_adapters.models.base_model import DEFAULT_BASE_MODEL, resolve_base_model
+    from crma_eval.serving.bench.kinds import kinds_report, measure_kinds
+
+    base = resolve_base_model(args.model or DEFAULT_BASE_MODEL)
+    return Result(kinds_report(base.name, measure_kinds(base.path, args.repeats)))
 
 
 def _subject(args: argparse.Namespace) -> "Subject":

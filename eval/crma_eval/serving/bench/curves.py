@@ -1,7 +1,4 @@
-"""How cost grows: with adapters in the store, adapters in a batch, rank, prompt length.
-
-Owns: the points of each curve and their servers. Knows nothing of processes and of reading the result.
-"""
+"""How cost grows: with adapters in the store, adapters in a batch, rank, prompt length."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

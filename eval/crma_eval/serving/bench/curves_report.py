@@ -1,7 +1,4 @@
-"""The report of the cost curves: a table, a sentence and a plot each.
-
-Owns: how they are told. Knows nothing of measuring.
-"""
+"""The report of the cost curves: a table, a sentence and a plot each."""
 
 import dataclasses
 from collections.abc import Sequence

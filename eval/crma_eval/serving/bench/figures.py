@@ -1,7 +1,4 @@
-"""What turns add up to: a system under one load, and what a cold adapter costs.
-
-Owns: adding up over repeats. Knows nothing of ratios and reports.
-"""
+"""What turns add up to: a system under one load, and what a cold adapter costs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""A curve's costs, relative to its first point, and where it bends.
-
-Owns: that arithmetic. Knows nothing of servers and reports.
-"""
+"""A curve's costs, relative to its first point, and where it bends."""
 
 import itertools
 import math

@@ -1,7 +1,4 @@
-"""The side-by-side comparison as a job: whose turn it is, with which questions and names.
-
-Owns: giving every system of a repeat the same questions. Knows nothing of processes.
-"""
+"""The side-by-side comparison as a job: whose turn it is, with which questions and names."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

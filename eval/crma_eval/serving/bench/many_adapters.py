@@ -1,6 +1,5 @@
-"""Folders to serve from: stores with as many adapters as asked for, and one adapter as vLLM alone takes it.
-
-Owns: making them in a work folder, of hard links to an existing store. Knows nothing of servers.
+"""Folders to serve from: stores with as many adapters as asked for, and one adapter as vLLM alone
+takes it.
 """
 
 import json
@@ -12,6 +11,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from crma_adapters.crma.crma_card import MIXER_FILES
+from crma_adapters.errors import ConfigError
 from crma_adapters.lora.bundle import compose_bundle
 from crma_adapters.lora.lora_files import CONFIG_FILE, WEIGHTS_FILE
 from crma_adapters.store.ledger import POINTER_FILE
@@ -19,17 +20,31 @@ from crma_adapters.store.store import Store
 
 
 def live_bundle(store: Store, domain: str, out: Path) -> Path:
-    """What crma-serve loads for `domain`: its LoRA with the backbone's CRMA, as one PEFT folder in `out`."""
+    """What crma-serve loads for `domain`: its adapter with the backbone it runs on, as one PEFT folder in
+    `out`."""
     release = store.live()
-    backbone = store.backbone_dir(release.backbone.version) if release.backbone else None
+    entry = release.adapters[domain]
+    version, folder = release.backbone_of(entry), store.adapter_dir(domain, entry.part.version)
     if not out.is_dir():
-        compose_bundle(lora=live_lora(store, domain), backbone=backbone, out=out)
+        compose_bundle(
+            lora=folder if CONFIG_FILE in entry.part.files else None,
+            mixer=folder if MIXER_FILES.card in entry.part.files else None,
+            backbone=store.backbone_dir(version) if version else None,
+            out=out,
+        )
     return out
 
 
 def live_lora(store: Store, domain: str) -> Path:
-    """The folder of the domain's live LoRA alone."""
-    return store.adapter_dir(domain, store.live().adapters[domain].part.version)
+    """The folder of the domain's live LoRA alone. Raises `ConfigError` if the domain has a mixer alone."""
+    part = store.live().adapters[domain].part
+    if CONFIG_FILE not in part.files:
+        raise ConfigError(
+            f"{domain}@{part.version} is a mixer without a LoRA, which vLLM alone and copies cannot "
+            f"serve; name "
+            "systems without it, such as --systems a,b,d,e,f,g"
+        )
+    return store.adapter_dir(domain, part.version)
 
 
 def copy_live(store: Store, out: Path) -> None:

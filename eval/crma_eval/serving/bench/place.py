@@ -1,7 +1,4 @@
-"""Where a run keeps what it measures: a folder that follows from everything the figures depend on.
-
-Owns: that name. Knows nothing of what is measured.
-"""
+"""Where a run keeps what it measures: a folder that follows from everything the figures depend on."""
 
 import hashlib
 import importlib.util

@@ -1,7 +1,4 @@
-"""The sizes of a benchmark, what they come to, and whether they can be used.
-
-Owns: every default, once. Knows nothing of systems.
-"""
+"""The sizes of a benchmark, what they come to, and whether they can be used."""
 
 from dataclasses import dataclass
 

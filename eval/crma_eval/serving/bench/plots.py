@@ -1,7 +1,4 @@
-"""The benchmark's plots: throughput and latency by system and load, and the goals' ratios.
-
-Owns: how they look, in the Okabe-Ito palette. Knows nothing of files (`picture`).
-"""
+"""The benchmark's plots: throughput and latency by system and load, and the goals' ratios."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

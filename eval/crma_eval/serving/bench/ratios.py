@@ -1,8 +1,4 @@
-"""Systems against each other: ratios of turns of the same repeat, their spread, and the goals.
-
-Owns: which systems are compared, and what each comparison is to reach. Knows nothing of how a
-turn is measured.
-"""
+"""Systems against each other: ratios of turns of the same repeat, their spread, and the goals."""
 
 import math
 import statistics

@@ -1,8 +1,4 @@
-"""Which adapters are in the engine's memory, as far as the order of requests tells.
-
-Owns: a least-recently-used list as the engine keeps one. Knows nothing of slots: an adapter that is in memory
-may still wait for one.
-"""
+"""Which adapters are in the engine's memory, as far as the order of requests tells."""
 
 from collections import OrderedDict
 from collections.abc import Iterable

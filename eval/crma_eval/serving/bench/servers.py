@@ -1,8 +1,4 @@
-"""The servers that are compared, each a process of its own.
-
-Owns: starting `vllm serve` as vLLM itself does, and crma-serve; waiting until they answer; stopping them.
-Knows nothing of what is asked.
-"""
+"""The servers that are compared, each a process of its own."""
 
 import sys
 import time
@@ -15,7 +11,7 @@ import httpx
 
 from crma_adapters.models.base_model import BaseModel
 from crma_eval.serve import COMMAND, ServerProcess, free_port, launch, start_server
-from crma_eval.serving.processes import tree_of, usage
+from crma_eval.serving.load.processes import tree_of, usage
 
 READY_TIMEOUT_S = 1800.0
 

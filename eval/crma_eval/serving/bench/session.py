@@ -1,7 +1,4 @@
-"""The run: servers are started and wait; then every system has its turn, repeat after repeat.
-
-Owns: who is started, whose turn it is, what is measured around a turn. Knows nothing of judging.
-"""
+"""The run: servers are started and wait; then every system has its turn, repeat after repeat."""
 
 import contextlib
 import time
@@ -16,7 +13,7 @@ from crma_eval.serving.bench.client import Timings
 from crma_eval.serving.bench.residency import Residency
 from crma_eval.serving.bench.servers import Commands, Server, Spec, serving
 from crma_eval.serving.bench.turn import Found, Journal, Turn
-from crma_eval.serving.processes import tree_of, usage
+from crma_eval.serving.load.processes import tree_of, usage
 
 IDLE_S = 5.0
 # vLLM's processes look for work without sleeping for a second after the last (SpinCondition): whoever has the

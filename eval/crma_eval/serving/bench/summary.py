@@ -1,7 +1,4 @@
-"""The benchmark's report: goals, figures by system and load, ratios, what a cold adapter costs.
-
-Owns: tables and sentences. Knows nothing of processes.
-"""
+"""The benchmark's report: goals, figures by system and load, ratios, what a cold adapter costs."""
 
 import dataclasses
 import math

@@ -1,7 +1,4 @@
-"""The systems that are compared, and the servers they need.
-
-Owns: what each system is, what its requests name, and each server's flags. Knows nothing of processes.
-"""
+"""The systems that are compared, and the servers they need."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crma_adapters.crma.backbone import read_backbone_card
+from crma_adapters.crma.crma_card import MIXER_FILES, read_crma_card
 from crma_adapters.errors import ConfigError
-from crma_adapters.lora.lora_files import read_config
+from crma_adapters.lora.lora_files import CONFIG_FILE, read_config
 from crma_adapters.models.base_model import BaseModel
 from crma_adapters.store.store import Store
 from crma_eval.serving.bench.many_adapters import add_copies, copy_live, live_bundle, live_lora
@@ -125,18 +122,26 @@ def lora_flags(rank: int, slots: int = SLOTS) -> tuple[str, ...]:
 
 
 def max_rank(subject: Subject) -> int:
-    """The largest among the live adapters and the backbone's folded CRMA."""
-    release = subject.store.live()
-    ranks = [max(read_config(live_lora(subject.store, name)).ranks) for name in release.adapters]
-    if release.backbone is not None:
-        card = read_backbone_card(subject.store.backbone_dir(release.backbone.version))
-        ranks.append(card.config.rank)
+    """The largest of the live bundles: of a LoRA, or of a backbone and a mixer beside it on the residual
+    stream."""
+    store, release = subject.store, subject.store.live()
+    mixing = {v: read_crma_card(store.backbone_dir(v)).config.rank for v in release.backbones()}
+    ranks = list(mixing.values())
+    for name, entry in release.adapters.items():
+        folder = store.adapter_dir(name, entry.part.version)
+        if CONFIG_FILE in entry.part.files:
+            ranks.append(max(read_config(folder).ranks))
+        if MIXER_FILES.card in entry.part.files:
+            below = mixing.get(release.backbone_of(entry) or "", 0)
+            ranks.append(below + read_crma_card(folder, MIXER_FILES).config.rank)
     return max(ranks)
 
 
 def _overrides(subject: Subject) -> tuple[str, ...]:
     """The model class with CRMA's modules, as crma-serve chooses it, so that both serve the same bundle."""
-    if subject.store.live().backbone is None:
+    release = subject.store.live()
+    mixers = any(MIXER_FILES.card in entry.part.files for entry in release.served())
+    if release.backbone is None and not mixers:
         return ()
     config: dict[str, Any] = json.loads((subject.base.path / "config.json").read_bytes())
     architecture = (config.get("architectures") or [""])[0]

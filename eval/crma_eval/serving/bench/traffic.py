@@ -1,7 +1,4 @@
-"""What is asked, and under which names.
-
-Owns: drawing questions and names, the same for every system. Knows nothing of servers.
-"""
+"""What is asked, and under which names."""
 
 import json
 from collections.abc import Sequence

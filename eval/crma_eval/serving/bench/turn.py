@@ -1,8 +1,4 @@
-"""What one measurement is asked to do, and what it found.
-
-Owns: the two messages between planning, measuring and judging, and the second one's JSON. Knows nothing of
-processes.
-"""
+"""What one measurement is asked to do, and what it found."""
 
 import dataclasses
 import json

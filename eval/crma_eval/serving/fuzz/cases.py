@@ -1,7 +1,4 @@
-"""The requests that are sent: for each route in turn, mostly well-formed, some not at all.
-
-Owns: generating them from a seed, so that a finding can be had again. Knows nothing of sending.
-"""
+"""The requests that are sent: for each route in turn, mostly well-formed, some not at all."""
 
 import json
 from collections.abc import Mapping, Sequence

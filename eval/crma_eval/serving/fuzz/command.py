@@ -1,7 +1,4 @@
-"""`crma-eval fuzz`: hostile requests to every route of a server, and every route without its key.
-
-Owns: the command line and the order of things. Knows nothing of how a request is made.
-"""
+"""`crma-eval fuzz`: hostile requests to every route of a server, and every route without its key."""
 
 import argparse
 import secrets

@@ -1,8 +1,4 @@
-"""Whether a route opens without the key it needs.
-
-Owns: which routes are public, which an operator's, and asking each without a key, with a wrong one and with
-the other kind's. Knows nothing of hostile bodies.
-"""
+"""Whether a route opens without the key it needs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

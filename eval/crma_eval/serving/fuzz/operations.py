@@ -1,8 +1,4 @@
-"""The routes of a server, as its own OpenAPI document lists them.
-
-Owns: reading that document: operations, their parameters, the schemas of their bodies with references
-resolved. Knows nothing of values.
-"""
+"""The routes of a server, as its own OpenAPI document lists them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""Sending requests and judging the replies.
-
-Owns: what counts as an answer, what as a failure nobody handled. Knows nothing of how requests come about.
-"""
+"""Sending requests and judging the replies."""
 
 import json
 import threading

@@ -1,7 +1,4 @@
-"""The report of `crma-eval fuzz`.
-
-Owns: what is said and what counts as reached. Knows nothing of how a figure came about.
-"""
+"""The report of `crma-eval fuzz`."""
 
 import dataclasses
 from collections import Counter

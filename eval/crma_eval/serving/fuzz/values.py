@@ -1,7 +1,4 @@
-"""Values for JSON schemas: what fits, what nearly fits, and what nobody should send.
-
-Owns: hypothesis strategies by schema. Knows nothing of requests.
-"""
+"""Values for JSON schemas: what fits, what nearly fits, and what nobody should send."""
 
 import math
 from collections.abc import Mapping

@@ -137,7 +137,7 @@ def _make_releases(parts: _Parts, engine_client: Any, names: dict[str, Any]) -> 
     engine = VllmEngine(engine_client, names, engine_client.generate)  # warm-ups are nobody's requests
     counter = GenerationCounter(parts.metrics, parts.selector.in_flight)
     engine_client.generate = metered(engine_client.generate, counter)
-    source = StoreSource(parts.plan.origin, engine.max_rank)
+    source = StoreSource(parts.plan.origin, engine.max_rank, engine.modules)
     return Releases(parts.plan, source, engine, parts.selector, parts.metrics)
 
 

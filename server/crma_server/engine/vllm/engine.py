@@ -50,6 +50,12 @@ class VllmEngine:
         """The largest LoRA rank it takes."""
         return int(self._client.vllm_config.lora_config.max_lora_rank)
 
+    @property
+    def modules(self) -> frozenset[str] | None:
+        """The names of the modules it gives a LoRA; None: every one that can have one."""
+        given = self._client.vllm_config.lora_config.target_modules
+        return None if given is None else frozenset(given)
+
     async def load(self, bundle: Bundle) -> None:
         try:
             await self._client.add_lora(_request(bundle))

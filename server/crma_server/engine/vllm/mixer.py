@@ -12,7 +12,7 @@ from torch import nn
 from vllm.model_executor.layers.linear import LinearBase, ReplicatedLinear
 from vllm.model_executor.models.utils import PPMissingLayer, maybe_prefix
 
-from crma_adapters.lora.bundle import MIXER
+from crma_adapters.lora.lora_files import MIXER
 from crma_server.engine.vllm.cpu.punica import GroupedPunicaWrapper
 
 

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from vllm import envs
 from vllm.entrypoints.cli.serve import ServeSubcommand
-from vllm.entrypoints.launchers.api_server import entry
 from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
 from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
 from vllm.logger import configure_logging_from_args
@@ -23,14 +22,17 @@ from vllm.platforms import current_platform
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 
 from crma_adapters.errors import ConfigError
+from crma_adapters.lora.lora_files import MIXER
 from crma_adapters.models.base_model import BaseModel
 from crma_server.engine.vllm.architectures import crma_architecture
 from crma_server.engine.vllm.cpu.compile import ask_for_compiling
-from crma_server.engine.vllm.processes import VARIABLE, hush_chatter, stoppable
+from crma_server.releases.demand import Demand
 from crma_server.releases.plan import ServePlan
 from crma_server.settings import Settings
 
 PLUGIN = "crma"
+# For --lora-target-modules: what vLLM does without that flag.
+ALL_MODULES = "all"
 # vllm.config.lora.MaxLoRARanks
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 # More slots cost memory for every adapted layer; vLLM swaps adapters through them.
@@ -49,8 +51,7 @@ class Needs:
 
     base: BaseModel
     adapters: int
-    rank: int
-    crma: bool
+    demand: Demand
 
 
 def parse_flags(argv: list[str], needs: Needs) -> Namespace:
@@ -65,6 +66,8 @@ def parse_flags(argv: list[str], needs: Needs) -> Namespace:
         raise ConfigError(f"unexpected argument {args.model_tag!r}: pass the base model as --model")
     if args.max_cpu_loras is None:
         args.max_cpu_loras = max(args.max_loras, _resident(needs))
+    if args.lora_target_modules == [ALL_MODULES]:
+        args.lora_target_modules = None
     _check(args, needs)
     args.hf_overrides = _overrides(args.hf_overrides, needs)
     configure_logging_from_args(args)
@@ -83,9 +86,6 @@ def serve(args: Namespace, plan: ServePlan, settings: Settings) -> None:
     # Our guard takes this back. If it were ever missing (vLLM passes over a plugin that it cannot import),
     # vLLM's own would ask for a key that nobody has.
     args.api_key = [secrets.token_urlsafe()]
-    os.environ[VARIABLE] = "1"
-    hush_chatter()
-    entry.build_async_engine_client = stoppable(entry.build_async_engine_client)
     ServeSubcommand.cmd(args)
 
 
@@ -111,7 +111,8 @@ def _defaults(needs: Needs) -> dict[str, Any]:
         "served_model_name": [needs.base.name],
         "enable_lora": True,
         "max_loras": slots,
-        "max_lora_rank": next(rank for rank in LORA_RANKS if rank >= needs.rank),
+        "max_lora_rank": next(rank for rank in LORA_RANKS if rank >= needs.demand.rank),
+        "lora_target_modules": sorted(needs.demand.modules) or None,
         "uvicorn_log_level": "warning",
         "shutdown_timeout": SHUTDOWN_TIMEOUT_S,
         "use_tqdm_on_load": False,
@@ -137,10 +138,18 @@ def _cpu_dtype() -> str:
 def _check(args: Namespace, needs: Needs) -> None:
     if not args.enable_lora:
         raise ConfigError("--no-enable-lora leaves no adapters to serve: expected LoRA on; remove the flag")
-    if args.max_lora_rank < needs.rank:
+    if args.max_lora_rank < needs.demand.rank:
         raise ConfigError(
-            f"--max-lora-rank {args.max_lora_rank} is below the store's largest rank {needs.rank}: expected "
+            f"--max-lora-rank {args.max_lora_rank} is below the store's largest rank {needs.demand.rank}: "
+            f"expected "
             "at least that; raise or remove the flag"
+        )
+    given = args.lora_target_modules
+    if given is not None and (missing := sorted(needs.demand.modules - set(given))):
+        raise ConfigError(
+            f"--lora-target-modules {' '.join(given)} leaves out {', '.join(missing)}, which the store's "
+            f"adapters "
+            f"adapt: expected those too; add them, give {ALL_MODULES!r}, or remove the flag"
         )
     if args.lora_modules:
         raise ConfigError(
@@ -160,7 +169,7 @@ def _check(args: Namespace, needs: Needs) -> None:
 
 def _overrides(given: Any, needs: Needs) -> Any:
     """`hf_overrides` with the architecture that has CRMA's modules, unless the user named one."""
-    if not needs.crma or not isinstance(given, dict) or "architectures" in given:
+    if MIXER not in needs.demand.modules or not isinstance(given, dict) or "architectures" in given:
         return given
     return given | {"architectures": [crma_architecture(_config(needs.base).get("architectures") or [])]}
 

@@ -5,20 +5,20 @@ Owns: which of them training refuses and which it cuts. Counting is training's o
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from crma_adapters.errors import BaseModelError, DataError
+from crma_adapters.errors import DataError
 from crma_adapters.models.base_model import resolve_base_model
 from crma_training.data.checks.finding import Finding
 from crma_training.data.checks.record import Record
 from crma_training.data.checks.repeats import SPLIT
+from crma_training.data.templates import ChatFormat, load_chat_format
 
 
 @dataclass(frozen=True)
 class TokenCounter:
-    """A Hugging Face tokenizer with a chat template, and how many tokens a row may have."""
+    """A model's chat format, and how many tokens a row may have."""
 
-    tokenizer: Any
+    chat: ChatFormat
     max_length: int
 
 
@@ -26,15 +26,10 @@ def load_token_counter(model: str, max_length: int) -> TokenCounter:
     """The tokenizer of a base model.
 
     Raises:
-        BaseModelError: no such model, or its tokenizer has no chat template.
+        BaseModelError: no such model.
         StoreError: a packaged model could not be fetched.
     """
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(resolve_base_model(model).path)
-    if tokenizer.chat_template is None:
-        raise BaseModelError(f"{model}: its tokenizer has no chat template; add one to its folder")
-    return TokenCounter(tokenizer, max_length)
+    return TokenCounter(load_chat_format(resolve_base_model(model).path), max_length)
 
 
 def check_lengths(records: Iterable[Record], counter: TokenCounter) -> Iterator[Finding]:
@@ -45,7 +40,7 @@ def check_lengths(records: Iterable[Record], counter: TokenCounter) -> Iterator[
         if record.row is None or record.part not in SPLIT:
             continue
         try:
-            example = encode(record.row, counter.tokenizer, counter.max_length)
+            example = encode(record.row, counter.chat.tokenizer, counter.max_length, chat=counter.chat)
         except DataError as error:
             detail = str(error).removeprefix(f"{record.where}: ")
             kind = "over-long" if "--max-length" in detail else "chat-template"

@@ -1,1 +1,0 @@
-"""Whether a server that is killed at any moment comes back with a whole release."""

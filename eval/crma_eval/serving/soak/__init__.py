@@ -1,1 +1,0 @@
-"""`crma-eval soak`: a server under mixed load for a long while."""

@@ -1,1 +1,0 @@
-"""Whether a running server changes releases without a request noticing."""
