@@ -11,8 +11,11 @@ from crma_eval.learning.overhead import command as overhead
 from crma_eval.learning.retention import command as routed
 from crma_eval.learning.subdomains import command as subdomains
 from crma_eval.routing import command as routing
+from crma_eval.routing import fresh_command as routing_fresh
 from crma_eval.routing.conversations import command as conversations
+from crma_eval.routing.domains import command as routing_domains
 from crma_eval.routing.latency import command as router_latency
+from crma_eval.routing.peers import command as routing_peers
 from crma_eval.serving import served
 from crma_eval.serving.bench import command as bench
 from crma_eval.serving.fuzz import command as fuzz
@@ -24,6 +27,13 @@ TASKS: dict[str, tuple[Task, str]] = {
     "routed": (routed, "retention through the router: regret against the right adapter, drift both ways"),
     "subdomains": (subdomains, "retention over the sub-domains of one field, by probe questions"),
     "overhead": (overhead, "training speed and memory of CRMA against a plain PEFT LoRA"),
+    "routing": (routing, "how well the router routes, and whether it knows what is not its own"),
+    "routing-fresh": (
+        routing_fresh,
+        "the router on what people really send: wrapped, in six languages",
+    ),
+    "routing-domains": (routing_domains, "a router of hundreds of domains"),
+    "routing-peers": (routing_peers, "the router beside other routers, on the same questions"),
     "served": (served, "routing of held-out questions through a running server"),
     "load": (load, "a server under load: releases swapped, the server killed, or for a long while"),
     "bench": (bench, "speed beside bare vLLM"),
@@ -34,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; exit status 1 means an evaluation ran and its goal was missed."""
     parser = argparse.ArgumentParser(prog="crma-eval", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (forgetting, routing, conversations, router_latency, fuzz):
+    for module in (forgetting, conversations, router_latency, fuzz):
         module.add_command(commands)
     for name, (task, summary) in TASKS.items():
         add_task(commands, task, name, summary)

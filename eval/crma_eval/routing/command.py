@@ -1,11 +1,12 @@
 """`crma-eval routing`: how well a release's router routes, and whether it knows what is not its own."""
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from crma_adapters.errors import ConfigError
 from crma_adapters.store.store import Store
+from crma_eval.task import Context, Result
 
 DESCRIPTION = """\
 Routes held-out questions of every domain, as written, mistyped, cut short, in conversations and misleadingly
@@ -14,56 +15,55 @@ is missed.
 """
 
 
-def add_command(commands: Any) -> None:
-    """Add `routing` to the subcommands of `crma-eval`."""
-    parser = commands.add_parser(
-        "routing",
-        help="how well the router routes, and whether it knows what is not its own",
-        description=DESCRIPTION,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where the router and its questions are."""
     parser.add_argument("--data", type=Path, required=True, help="dataset folder, as given to crma-train")
+    add_router_arguments(parser)
+
+
+def add_router_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--adapters` or `--router`; `router_folder` reads them."""
     router = parser.add_mutually_exclusive_group(required=True)
     router.add_argument(
-        "--adapters", type=Path, metavar="STORE", help="store whose live release's router is judged"
+        "--adapters", type=Path, metavar="STORE", help="store whose live release's router is asked"
     )
     router.add_argument("--router", type=Path, metavar="DIR", help="folder of a router by itself")
-    parser.add_argument("--report", type=Path, help="folder to write the report into")
-    parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Route, measure, print, write."""
-    from crma_eval.routing.embeddings import kept
-    from crma_eval.routing.judged import judge
-    from crma_eval.routing.sets import load_sets
-    from crma_eval.routing.summary import routing_report
-    from crma_router.classifier.artifact import load_model
-    from crma_router.router import Router
-
-    folder = args.router or _live_router(args.adapters)
-    router = Router.load(folder, kept(load_model(folder).embedder))
-    sets = load_sets(args.data)
-    domains = {label for one in sets if one.inside for label in one.labels}
-    if unknown := sorted(domains - set(router.domains)):
-        raise ConfigError(
-            f"{args.data} has questions of {', '.join(unknown)}, "
-            f"the router knows {', '.join(router.domains)}; "
-            "give the data of the router's domains"
-        )
-    report = routing_report(
-        judge(router, sets), "Routing: how well, and whether it knows what is not its own"
-    )
-    print(report.markdown())
-    if args.report is not None:
-        report.write(args.report)
-    return 0 if report.figures["goals_met"] else 1
-
-
-def _live_router(adapters: Path) -> Path:
-    store = Store(adapters)
+def router_folder(args: argparse.Namespace) -> Path:
+    """The folder of the router that was given. Raises ConfigError if the live release has none."""
+    if args.router is not None:
+        return Path(args.router)
+    store = Store(args.adapters)
     release = store.live()
     if release.router is None:
         raise ConfigError(
-            f"{adapters}: release {release.number} has no router; fit one, or give --router DIR"
+            f"{args.adapters}: release {release.number} has no router; fit one, or give --router DIR"
         )
     return store.router_dir(release.router.version)
+
+
+def check_domains(asked: Iterable[str], known: Iterable[str], where: str) -> None:
+    """Raises ConfigError where questions are of a domain that the router does not know."""
+    if unknown := sorted(set(asked) - set(known)):
+        raise ConfigError(
+            f"{where} has questions of {', '.join(unknown)}, the router knows {', '.join(known)}; "
+            "give the data of the router's domains"
+        )
+
+
+def run(context: Context) -> Result:
+    """Route every set."""
+    from crma_eval.routing.embeddings import kept
+    from crma_eval.routing.judged import judge
+    from crma_eval.routing.sets.held_out import load_sets
+    from crma_eval.routing.summary import routing_result
+    from crma_router.classifier.artifact import load_model
+    from crma_router.router import Router
+
+    folder = router_folder(context.args)
+    router = Router.load(folder, kept(load_model(folder).embedder))
+    sets = load_sets(context.args.data)
+    asked = {label for one in sets if one.inside for label in one.labels}
+    check_domains(asked, router.domains, str(context.args.data))
+    return routing_result(judge(router, sets), "Routing: how well, and whether it knows what is not its own")

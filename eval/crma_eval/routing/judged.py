@@ -17,7 +17,7 @@ from crma_eval.routing.metrics import (
     macro_f1,
     risk_at,
 )
-from crma_eval.routing.sets import EvalSet
+from crma_eval.routing.sets.held_out import EvalSet
 from crma_router.policy import RoutingDecision
 
 FALLBACK = "fallback"

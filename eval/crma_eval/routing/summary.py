@@ -4,17 +4,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
-from crma_eval.report import Image, Report, Section
+from crma_eval.report import Goal, Image, Report, Section
 from crma_eval.routing.judged import FALLBACK, JudgedSet, inside_figures, outside_figures
 from crma_eval.routing.metrics import risk_coverage
 from crma_eval.routing.plot import draw
+from crma_eval.task import Result
 
 PLOT = "routing.png"
 _CURVE_POINTS = 20
 
 
 @dataclass(frozen=True)
-class Goal:
+class Bound:
     """`figure` of the set `of` is to be `bound` or more, with `most` or less."""
 
     of: str
@@ -22,35 +23,36 @@ class Goal:
     bound: float
     most: bool = False
 
-    def met(self, value: float) -> bool:
-        """Whether it is."""
-        return value <= self.bound if self.most else value >= self.bound
+    def goal(self, value: float) -> Goal:
+        """What was found against it."""
+        met = value <= self.bound if self.most else value >= self.bound
+        sign = "<=" if self.most else ">="
+        return Goal(f"{self.of}: {self.figure}", f"{sign} {self.bound}", f"{value:.3f}", met)
 
 
-GOALS = (
-    Goal("in-domain", "macro_f1", 0.97),
-    Goal("typos", "macro_f1", 0.93),
-    Goal("far", "auroc", 0.98),
-    Goal("everyday", "auroc", 0.98),
-    Goal("near", "auroc", 0.85),
-    Goal("in-domain", "ece", 0.03, most=True),
+BOUNDS = (
+    Bound("in-domain", "macro_f1", 0.97),
+    Bound("typos", "macro_f1", 0.93),
+    Bound("far", "auroc", 0.98),
+    Bound("everyday", "auroc", 0.98),
+    Bound("near", "auroc", 0.85),
+    Bound("in-domain", "ece", 0.03, most=True),
 )
 
 
-def routing_report(judged: Sequence[JudgedSet], title: str) -> Report:
-    """The report; the first set is the in-domain one."""
+def routing_result(judged: Sequence[JudgedSet], title: str) -> Result:
+    """The report and its goals; the first set is the in-domain one."""
     inside = {one.name: inside_figures(one) for one in judged if one.questions.inside}
     outside = {one.name: outside_figures(one, judged[0]) for one in judged if not one.questions.inside}
     figures = {name: asdict(one) for found in (inside, outside) for name, one in found.items()}
-    goals = [goal for goal in GOALS if goal.of in figures]
-    return Report(
+    goals = tuple(one.goal(figures[one.of][one.figure]) for one in BOUNDS if one.of in figures)
+    report = Report(
         name="routing",
         title=title,
         header=("goal", "bound", "measured", ""),
-        rows=tuple(_goal(goal, figures[goal.of][goal.figure]) for goal in goals),
+        rows=goal_rows(goals),
         figures={
             "sets": figures,
-            "goals_met": all(goal.met(figures[goal.of][goal.figure]) for goal in goals),
             "confusion": {one.name: one.confusion() for one in judged if one.questions.inside},
             "risk_coverage": {one.name: _curve(one) for one in judged if one.questions.inside},
         },
@@ -71,6 +73,12 @@ def routing_report(judged: Sequence[JudgedSet], title: str) -> Report:
             Section("Plots", images=(Image(PLOT, _CAPTION, partial(draw, judged, title)),)),
         ),
     )
+    return Result(report, goals)
+
+
+def goal_rows(goals: Sequence[Goal]) -> tuple[tuple[str, ...], ...]:
+    """A table of goals: what, bound, found, met or missed."""
+    return tuple((one.what, one.bound, one.found, "met" if one.met else "missed") for one in goals)
 
 
 _WORDS = (
@@ -93,12 +101,6 @@ _INSIDE = (
     "risk at 80 %",
 )
 _OUTSIDE = ("set", "rows", "AUROC", "FPR@95TPR", "fallback")
-
-
-def _goal(goal: Goal, value: float) -> tuple[str, str, str, str]:
-    sign = "<=" if goal.most else ">="
-    verdict = "met" if goal.met(value) else "missed"
-    return f"{goal.of}: {goal.figure}", f"{sign} {goal.bound}", f"{value:.3f}", verdict
 
 
 def _inside(name: str, figures: dict[str, float]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from crma_adapters.errors import ConfigError
 from crma_adapters.store.store import Store
 from crma_eval.routing.latency.table import cells, measure_sets, measure_table
 from crma_eval.routing.latency.under_load import STEPS, compare
-from crma_eval.routing.sets import load_sets
+from crma_eval.routing.sets.held_out import load_sets
 from crma_eval.serve import live_server
 from crma_router.router import Router
 from crma_training.demo_data.rows import shuffled
