@@ -157,9 +157,9 @@ def test_domains_come_and_go_without_the_language_model(
     (plain / "adapter.json").unlink()
     plain.rename(store.root / "cooking")
 
-    few = questions_file(scratch, texts[:19])
+    few = questions_file(scratch, texts[:4])
     assert main(["add", *here, "cooking", str(few)]) == 2
-    assert "19 distinct new examples" in capsys.readouterr().err
+    assert "4 distinct new examples" in capsys.readouterr().err
     assert store.live() == before
 
     assert main([*here, "add", "cooking", str(path)]) == 0
@@ -211,19 +211,19 @@ def test_what_overlaps_is_reported_and_not_published(
     assert store.live().number == 2
 
 
-def test_a_router_whose_examples_were_not_kept_says_so(
+def test_a_router_whose_examples_were_not_kept_changes_by_their_vectors(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     store = publish(tmp_path / "store", scratch, with_router=True, keep=False)
     here = ["--adapters", str(store.root)]
-    assert main(["remove", *here, "legal"]) == 2
-    assert "without its examples" in capsys.readouterr().err
+    assert main(["remove", *here, "legal"]) == 0
+    capsys.readouterr()
     assert main([*here, "fever"]) == 0
     assert "\nlike " not in capsys.readouterr().out
     assert main(["calibrate", *here, "--min-confidence", "0.9"]) == 0
-    assert store.live().number == 2
+    assert store.live().number == 3
 
 
 def test_a_change_is_refused_if_another_release_went_live(tmp_path: Path) -> None:
