@@ -57,7 +57,7 @@ import sys
 from crma_training.cli import main
 data, folder, model = sys.argv[1:]
 main(["--data", data, "--adapters", folder + "/store", "--run", folder + "/run", "--model", model,
-      "--steps", "12", "--batch-size", "4"])
+      "--steps", "12", "--batch-size", "4", "--adapter", "lora", "--backbone", "shared"])
 """
 
 

@@ -36,7 +36,7 @@ def test_a_broken_router_says_so(tmp_path: Path) -> None:
         PendingRouter(tmp_path).result()
 
 
-def test_the_next_router_shares_the_embedder_and_what_it_remembers(small_router: Path) -> None:
+def test_the_next_router_shares_the_embedder_and_no_decisions(small_router: Path) -> None:
     first = Router.load(small_router)
     question = "How do doctors treat diabetes?"
     first.route(question)
@@ -44,7 +44,8 @@ def test_the_next_router_shares_the_embedder_and_what_it_remembers(small_router:
     third = load_router(small_router, second)
     assert second is not first
     assert third.embedder is second.embedder is first.embedder
-    assert third.route_known(question) is not None
+    assert first.route_known(question) is not None
+    assert third.route_known(question) is None  # a decision is its router's own
 
 
 def test_a_router_that_is_there_already_is_not_loaded(tmp_path: Path, small_router: Path) -> None:
