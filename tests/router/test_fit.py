@@ -65,8 +65,8 @@ def test_the_report_says_what_unseen_questions_confirm(router: Router, unseen: R
     assert report.examples == {"code": 60, "legal": 60, "medical": 60}
     assert report.out_of_domain == 60
     for name, texts in unseen.examples.items():
-        found = routed(router, texts, name)
-        assert found - 0.25 <= report.routed[name] <= found + 0.12  # folds have fewer examples: it may say less
+        found = routed(router, texts, name)  # the report may say less: its folds have fewer examples
+        assert found - 0.25 <= report.routed[name] <= found + 0.12
     assert report.fallback == pytest.approx(routed(router, unseen.out_of_domain, None), abs=0.2)
 
 
