@@ -10,8 +10,8 @@ from crma_eval.cli import main
 ADAPTERS = Path(__file__).parents[2] / "adapters"
 DOMAINS = {
     "medical": [
-        ("What does hypothermia mean?", "Reduced body temperature."),
-        ("Who shot the sheriff last night?", "Not the deputy."),  # goes to legal
+        ("What is hypoglycemia?", "A deficiency of glucose in the blood."),
+        ("What is a plaintiff in a court of law?", "Not a patient."),  # goes to legal
     ],
     "legal": [("What is a subpoena?", "A writ that orders someone to appear in court.")],
 }

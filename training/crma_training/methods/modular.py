@@ -26,7 +26,7 @@ class Modular:
     on (pinned). `frozen_after` domains the CRMA stops training; 0: never.
     """
 
-    name: str = "modular-pinned"
+    name: str = "modular"
     mode: Mode = "residual"
     frozen_after: int = 0
     basis: None = None
@@ -66,7 +66,7 @@ class Unpinned:
     """What MODULAR trained, every domain on the newest CRMA: what drift there is without pinning."""
 
     name: str = "modular-unpinned"
-    basis: str = "modular-pinned"
+    basis: str = "modular"
 
     def learn(self, lesson: Lesson, folder: Path) -> None:
         """As `Method.learn`; nothing is trained."""

@@ -56,7 +56,7 @@ def prepare(job: Preparation, say: Say = print) -> Path:
     for domain in job.domains:
         if check_domain_name(PLAIN.format(domain=domain)) in job.domains:
             raise ConfigError(f"domains {domain} and {PLAIN.format(domain=domain)}: rename the latter")
-    config = dataclasses.replace(job.config, router=False)
+    config = dataclasses.replace(job.config, router=False, adapter="lora", backbone="shared", start="fresh")
     train_sequence(Job(job.data, job.store, config, job.domains, job.work / "with-crma"), say)
     loras = _without_crma(job, config, say)
     for domain, folder in zip(job.domains, loras, strict=True):
