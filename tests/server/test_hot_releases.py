@@ -97,7 +97,7 @@ class Hot:
         return [line for line in lines if line["request_id"] == request_id]
 
     def names(self) -> set[str]:
-        return {model.id for model in self.client.models.list().data}
+        return {model.id for model in self.client.models.list(extra_query={"names": "all"}).data}
 
     def metric(self, line: str) -> float:
         text = urllib.request.urlopen(f"{self.server.address}/metrics").read().decode()
