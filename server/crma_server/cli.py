@@ -26,7 +26,7 @@ Defaults that differ from vLLM's: --host 127.0.0.1, LoRA on with slots, ranks an
 fit the store (`--lora-target-modules all`: on every module, for releases to come that adapt others), the CRMA
 model classes through --hf-overrides, --served-model-name after the base model; on a CPU also 2 GiB of
 key-value cache, at most 8192 tokens of context, and float32 where it has no AVX-512. --shutdown-timeout 30.
-VLLM_LOGGING_LEVEL=INFO shows vLLM's own log.
+VLLM_LOGGING_LEVEL=INFO shows all of vLLM's own log, its warnings are shown as it is.
 """
 
 
@@ -117,9 +117,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def quieten() -> None:
-    """Keep what vLLM and torch say, in every process they start, from drowning our own lines; errors stay."""
+    """Keep vLLM's and torch's chatter, in every process of theirs, from drowning our lines; warnings pass."""
     if "VLLM_LOGGING_LEVEL" not in os.environ:
-        os.environ["VLLM_LOGGING_LEVEL"] = "ERROR"
+        os.environ["VLLM_LOGGING_LEVEL"] = "WARNING"
+        os.environ["CRMA_QUIET"] = "1"
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         os.environ.setdefault("PYTHONWARNINGS", "ignore")
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from crma_adapters.errors import IntegrityError, StoreError
-from crma_adapters.store.folders import StoreFolders
+from crma_adapters.errors import StoreError
+from crma_adapters.store.folders import PlainFolders, StoreFolders
 from crma_adapters.store.store import Store
 
 if TYPE_CHECKING:
@@ -46,23 +46,68 @@ def test_plain_folders_are_found(store: Store, workshop: "Workshop") -> None:
     assert store.plain_adapters() == {"poetry": store.root / "poetry"}
 
 
-@pytest.mark.parametrize("name", ["My-Adapter", "auto", "router2.0"])
-def test_a_plain_folder_that_needs_another_name(store: Store, workshop: "Workshop", name: str) -> None:
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("poetry", "poetry"),
+        ("Legal EU", "legal-eu"),
+        ("My.Adapter", "my-adapter"),
+        ("llama-3.2-legal-r8", "llama-3-2-legal-r8"),
+        ("7b_legal", "lora-7b_legal"),
+        ("Droit_français", "droit_francais"),
+        ("org/My-Lora", "org-my-lora"),
+        ("models--org--my.lora/snapshots/0123abcd", "my-lora"),
+        ("x" * 80, "x" * 63),
+    ],
+)
+def test_a_folder_is_served_under_the_nearest_name(
+    store: Store, workshop: "Workshop", folder: str, name: str
+) -> None:
+    (store.root / folder).parent.mkdir(parents=True, exist_ok=True)
+    workshop.adapter().rename(store.root / folder)
+    assert store.plain_folders() == PlainFolders({name: store.root / folder}, {})
+
+
+@pytest.mark.parametrize(("name", "why"), [("auto", "kept for something else"), ("2024", "has no letter")])
+def test_what_no_name_is_left_for_is_left_out_and_the_rest_is_found(
+    store: Store, workshop: "Workshop", name: str, why: str
+) -> None:
     workshop.adapter().rename(store.root / name)
-    with pytest.raises(StoreError, match=f"domain name '{name}' cannot be used.*rename it"):
-        store.plain_adapters()
+    workshop.adapter().rename(store.root / "poetry")
+    found = store.plain_folders()
+    assert list(found.adapters) == ["poetry"]
+    assert why in found.left_out[store.root / name]
+    assert "rename the folder" in found.left_out[store.root / name]
+
+
+def test_two_folders_of_one_name(store: Store, workshop: "Workshop") -> None:
+    workshop.adapter().rename(store.root / "Poetry")
+    workshop.adapter().rename(store.root / "poetry")
+    found = store.plain_folders()
+    assert list(found.adapters) == ["poetry"]
+    [(_, reason)] = found.left_out.items()
+    assert "has the name 'poetry' already; rename one of the two" in reason
 
 
 def test_a_plain_folder_may_not_hide_a_published_domain(store: Store, workshop: "Workshop") -> None:
     (workshop.adapter() / "adapter_config.json").rename(store.root / "medical" / "adapter_config.json")
-    with pytest.raises(StoreError, match="medical: is a plain adapter and a published domain"):
-        store.plain_adapters()
+    found = store.plain_folders()
+    assert found.adapters == {}
+    assert "'medical' is a published domain too" in found.left_out[store.root / "medical"]
 
 
-def test_a_linked_plain_folder(store: Store, workshop: "Workshop") -> None:
-    (store.root / "poetry").symlink_to(workshop.adapter())
-    with pytest.raises(IntegrityError, match="poetry: is a symlink"):
-        store.plain_adapters()
+def test_links_are_said(store: Store, workshop: "Workshop") -> None:
+    """A linked folder, and a hub's cache copied with its links."""
+    real = workshop.adapter()
+    (store.root / "poetry").symlink_to(real)
+    cached = store.root / "models--org--my-lora" / "snapshots" / "0123abcd"
+    cached.mkdir(parents=True)
+    for file in real.iterdir():
+        (cached / file.name).symlink_to(file)
+    found = store.plain_folders()
+    assert found.adapters == {}
+    assert set(found.left_out) == {store.root / "poetry", cached}
+    assert all("is a link" in reason and "cp -rL" in reason for reason in found.left_out.values())
 
 
 def test_a_missing_store_says_how_to_make_one(tmp_path: Path) -> None:

@@ -124,3 +124,42 @@ def test_a_missing_file_is_named(workshop: "Workshop", name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(CrmaError, match=f"{name}: is missing"):
         check_lora(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("base_model.model.layers.0.q_proj.lora_A.default.weight", "the name it bears in memory"),
+        ("base_model.model._orig_mod.layers.0.q_proj.lora_A.weight", "torch.compile's"),
+        ("_orig_mod.base_model.model.layers.0.q_proj.lora_A.weight", "torch.compile's"),
+        ("base_model.model.layers.0._fsdp_wrapped_module.q_proj.lora_A.weight", "FSDP's"),
+        ("module.base_model.model.layers.0.q_proj.lora_A.weight", "DistributedDataParallel's"),
+    ],
+)
+def test_names_of_a_wrapped_model_are_refused_for_what_they_are(
+    workshop: "Workshop", name: str, why: str
+) -> None:
+    folder = workshop.adapter(rank=4)
+    other = name.replace("lora_A", "lora_B")
+    tensors = {name: np.ones((4, 8), np.float32), other: np.ones((8, 4), np.float32)}
+    save_file(tensors, folder / "adapter_model.safetensors")
+    with pytest.raises(IncompatibleError, match=why):
+        verify_plain(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"bias": "all"}, "bias 'all'"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights 'pissa'"),
+        ({"init_lora_weights": "olora"}, "init_lora_weights 'olora'"),
+        ({"use_dora": True}, "use_dora"),
+    ],
+)
+def test_verify_finds_what_composing_would_refuse(
+    workshop: "Workshop", changes: dict[str, Any], named: str
+) -> None:
+    folder = workshop.adapter(rank=4)
+    change_config(folder, **changes)
+    with pytest.raises(IncompatibleError, match=named):
+        verify_plain(folder)

@@ -61,7 +61,7 @@ def test_a_truncated_adapter(refused: Callable[..., str], store: Path) -> None:
 
 
 def test_a_pickle_in_an_adapter(refused: Callable[..., str], store: Path) -> None:
-    (store / "pirate" / "adapter_model.bin").write_bytes(b"\x80\x04.")
+    (adapter_folder(store, "legal") / "adapter_model.bin").write_bytes(b"\x80\x04.")
     assert "adapter_model.bin" in refused("--adapters", store)
 
 

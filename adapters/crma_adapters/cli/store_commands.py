@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -78,15 +79,17 @@ def _show_plain(name: str, folder: Path, arguments: argparse.Namespace) -> int:
 
 
 def verify_command(store: Store, arguments: argparse.Namespace) -> int:
-    plain = store.plain_adapters()
+    plain = store.plain_folders()
     release = store.release(arguments.number) if arguments.number else live_or_none(store)
     if release is not None:
         verify_release(store, release, max_rank=arguments.max_rank)
         print(f"ok  {summary_text(release)}")
-    for name, folder in plain.items():
+    for folder, reason in plain.left_out.items():
+        print(f"left out  {folder}: {reason}", file=sys.stderr)
+    for name, folder in plain.adapters.items():
         verify_plain(folder, max_rank=arguments.max_rank)
         print(f"ok  plain adapter {name}")
-    return 0
+    return 1 if plain.left_out else 0
 
 
 def diff_command(store: Store, arguments: argparse.Namespace) -> int:

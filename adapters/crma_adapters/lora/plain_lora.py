@@ -1,38 +1,15 @@
-"""A PEFT LoRA as its tensors and scalings, if it is a plain one: W + scaling * B A and nothing else.
-
-Owns: which PEFT features change that meaning and are refused. What a sound LoRA file is, is in `lora_files`.
-"""
+"""A PEFT LoRA as its tensors and scalings, if it is a plain one: W + scaling * B A and nothing else."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import load_file
 from torch import Tensor
 
 from crma_adapters.errors import IncompatibleError, IntegrityError
-from crma_adapters.io.document import parse_json
-from crma_adapters.io.regular_files import read_document
-from crma_adapters.lora.lora_files import CONFIG_FILE, WEIGHTS_FILE, check_lora
-
-# As vLLM 0.32 refuses (vllm/lora/peft_helper.py), and what it would silently ignore.
-_REFUSED_FEATURES = (
-    "use_dora",
-    "lora_bias",
-    "modules_to_save",
-    "alora_invocation_tokens",
-    "layer_replication",
-    "use_bdlora",
-    "use_qalora",
-    "trainable_token_indices",
-    "target_parameters",
-    "arrow_config",
-    "kasa_config",
-    "monteclora_config",
-)
-_INITS_KEEPING_BASE = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")
+from crma_adapters.lora.lora_files import CONFIG_FILE, WEIGHTS_FILE, check_lora, read_plain_config
 
 
 @dataclass(frozen=True)
@@ -59,13 +36,7 @@ def read_plain_lora(folder: Path) -> PlainLora:
     Raises `StoreError` if a file is missing, `IntegrityError` if one is malformed or its numbers are not
     finite, `IncompatibleError` for another PEFT method or a feature beyond a plain LoRA.
     """
-    path = folder / CONFIG_FILE
-    config = parse_json(read_document(path), str(path))
-    if not isinstance(config, dict):
-        raise IntegrityError(
-            f"{path}: is a JSON {type(config).__name__}, expected an object; restore the file"
-        )
-    _check_plain(config, path)
+    config = read_plain_config(folder)
     check_lora(folder)
     lora = PlainLora(
         rank=config["r"],
@@ -78,21 +49,6 @@ def read_plain_lora(folder: Path) -> PlainLora:
     )
     _check_ranks(lora, folder / WEIGHTS_FILE)
     return lora
-
-
-def _check_plain(config: Mapping[str, Any], path: Path) -> None:
-    refused = [name for name in _REFUSED_FEATURES if config.get(name)]
-    if config.get("peft_type") != "LORA":
-        refused.append(f"peft_type {config.get('peft_type')!r}")
-    if config.get("bias", "none") != "none":
-        refused.append(f"bias {config['bias']!r}")
-    init = config.get("init_lora_weights", True)
-    if isinstance(init, str) and init.lower() not in _INITS_KEEPING_BASE:
-        refused.append(f"init_lora_weights {init!r}, which changes the base weights")
-    if refused:
-        raise IncompatibleError(
-            f"{path}: has {', '.join(refused)}; expected a plain LoRA (W + scaling * B A): train one without"
-        )
 
 
 def _check_ranks(lora: PlainLora, path: Path) -> None:

@@ -1,17 +1,36 @@
 """Where things lie in a store, and what lies there.
 
     <domain>/<version>/          a published adapter; backbone/<version>/ and router/<version>/ likewise
-    <name>/adapter_config.json   a plain PEFT LoRA somebody dropped in
+    <name>/adapter_config.json   a plain PEFT LoRA somebody dropped in; also <org>/<name>/adapter_config.json
 
 Owns: paths and listing. Opens no file; whether something may be served is `verify`'s to say.
 """
 
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from crma_adapters.errors import StoreError
-from crma_adapters.io.regular_files import check_no_symlink
-from crma_adapters.lora.lora_files import CONFIG_FILE
-from crma_adapters.store.names import check_domain_name, check_version, is_domain_name, is_version
+from crma_adapters.lora.lora_files import CONFIG_FILE, WEIGHTS_FILE
+from crma_adapters.store.names import (
+    check_domain_name,
+    check_version,
+    domain_name_for,
+    is_domain_name,
+    is_version,
+)
+
+# As deep as a hub's cache: models--org--name/snapshots/<commit>.
+_DEEPEST = 4
+
+
+@dataclass(frozen=True)
+class PlainFolders:
+    """What was dropped into a store: by the name it is served under, and what is left out and why."""
+
+    adapters: dict[str, Path]
+    left_out: dict[Path, str]
 
 
 class StoreFolders:
@@ -42,22 +61,43 @@ class StoreFolders:
         return {name: versions for name, versions in found.items() if versions}
 
     def plain_adapters(self) -> dict[str, Path]:
-        """Plain PEFT folders dropped into the store, by name; `verify_plain` says whether one may be served.
+        """Plain PEFT folders that can be served as far as their place says; see `plain_folders`."""
+        return self.plain_folders().adapters
 
-        Raises `StoreError` for one whose name no domain may bear or that is a published domain too, and
-        `IntegrityError` for one that is a symlink.
+    def plain_folders(self) -> "PlainFolders":
+        """Plain PEFT folders dropped into the store, up to four folders deep, by the name they are served by.
+
+        A folder whose name no domain may bear gets the nearest one that may. What stands in the way of
+        others, or holds links (which may lead anywhere), is left out, each with the reason.
         """
-        published = self.adapter_versions()
-        found: dict[str, Path] = {}
-        for folder in self._folders():
-            if not (folder / CONFIG_FILE).exists():
-                continue
-            check_no_symlink(self.root, folder)
-            if check_domain_name(folder.name) in published:
-                raise StoreError(
-                    f"{folder}: is a plain adapter and a published domain; move {CONFIG_FILE} elsewhere"
+        published, found, left_out = self.adapter_versions(), dict[str, Path](), dict[Path, str]()
+        for folder in self._plain_candidates():
+            name = domain_name_for(folder.relative_to(self.root))
+            if linked := _first_link(self.root, folder):
+                left_out[folder] = (
+                    f"{linked} is a link; expected the folder and its files themselves: copy it with `cp -rL`"
                 )
-            found[folder.name] = folder
+            elif name is None:
+                left_out[folder] = "its name is kept for something else or has no letter; rename the folder"
+            elif name in published:
+                left_out[folder] = f"{name!r} is a published domain too; rename the folder"
+            elif name in found:
+                left_out[folder] = f"{found[name]} has the name {name!r} already; rename one of the two"
+            else:
+                found[name] = folder
+        return PlainFolders(found, left_out)
+
+    def _plain_candidates(self) -> list[Path]:
+        """Folders with a PEFT configuration, links too; none inside another or inside published parts."""
+        found, level = list[Path](), self._folders()
+        for _ in range(_DEEPEST):
+            below: list[Path] = []
+            for folder in level:
+                if os.path.lexists(folder / CONFIG_FILE):
+                    found.append(folder)
+                elif not folder.is_symlink():
+                    below += [path for path in _subfolders(folder) if not is_version(path.name)]
+            level = below
         return found
 
     def check_root(self) -> None:
@@ -67,7 +107,21 @@ class StoreFolders:
 
     def _folders(self) -> list[Path]:
         self.check_root()
-        return sorted(path for path in self.root.iterdir() if path.is_dir() and not path.name.startswith("."))
+        return sorted(_subfolders(self.root))
+
+
+def _subfolders(folder: Path) -> Iterator[Path]:
+    try:
+        yield from (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except PermissionError:
+        return
+
+
+def _first_link(root: Path, folder: Path) -> Path | None:
+    """The first link on the way from `root` to `folder` or among the files of a LoRA in it."""
+    steps = [path for path in (folder, *folder.parents) if path != root and path.is_relative_to(root)]
+    files = (folder / CONFIG_FILE, folder / WEIGHTS_FILE)
+    return next((path for path in (*reversed(steps), *files) if path.is_symlink()), None)
 
 
 def how_to_make(root: Path) -> str:

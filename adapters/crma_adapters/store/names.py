@@ -6,13 +6,16 @@ becomes a path, no name can lead out of the store.
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Mapping
+from pathlib import PurePath
 
 from crma_adapters.errors import StoreError
 
 # Model names the server gives a meaning of its own, and folders of the store that hold no domain.
 RESERVED_NAMES = frozenset({"auto", "base", "backbone", "router", "releases"})
 
+_LONGEST = 63
 _DOMAIN = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _VERSION = re.compile(r"[0-9a-f]{12}")
 
@@ -30,6 +33,22 @@ def check_domain_name(name: str) -> str:
             f"a-z 0-9 _ -, and none of {', '.join(sorted(RESERVED_NAMES))}; rename it"
         )
     return name
+
+
+def domain_name_for(path: PurePath) -> str | None:
+    """The domain name for a folder somebody named: `Legal EU` is `legal-eu`, `org/My.Lora` `org-my-lora`.
+
+    A folder of a hub's cache (`models--org--name/snapshots/<commit>`) is `name`. None if no name is left.
+    """
+    first = path.parts[0] if path.parts else ""
+    text = first.split("--")[-1] if first.startswith("models--") else "-".join(path.parts)
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii").lower()
+    name = re.sub(r"[^a-z0-9_]+", "-", plain).strip("-_")[:_LONGEST].rstrip("-_")
+    if re.search(r"[a-z]", name) is None:
+        return None
+    if not name[0].isalpha():
+        name = f"lora-{name}"[:_LONGEST].rstrip("-_")
+    return str(path) if is_domain_name(str(path)) else name if is_domain_name(name) else None
 
 
 def is_version(version: str) -> bool:

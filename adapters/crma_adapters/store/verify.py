@@ -10,7 +10,7 @@ from crma_adapters.errors import IncompatibleError, IntegrityError, StoreError
 from crma_adapters.io.document import parse_json
 from crma_adapters.io.regular_files import check_no_symlink, list_folder, read_document
 from crma_adapters.io.tensor_file import check_finite
-from crma_adapters.lora.lora_files import CONFIG_FILE, WEIGHTS_FILE, check_lora
+from crma_adapters.lora.lora_files import CONFIG_FILE, WEIGHTS_FILE, check_plain_lora
 from crma_adapters.models.fingerprint import same_base
 from crma_adapters.store.canary import check_weight
 from crma_adapters.store.card import CARD_FILE, AdapterCard, read_card
@@ -57,7 +57,7 @@ def verify_plain(path: Path, *, max_rank: int | None = None) -> None:
     for name in names:
         check_no_symlink(path, path / name)
     refuse_pickles(path, names)
-    check_lora(path, max_rank=max_rank)
+    check_plain_lora(path, max_rank=max_rank)
 
 
 def check_adapter(folder: Path, name: str, *, max_rank: int | None = None) -> AdapterCard:
@@ -72,7 +72,7 @@ def check_adapter(folder: Path, name: str, *, max_rank: int | None = None) -> Ad
     if card.kind != "lora":
         _check_mixer(card, folder, max_rank)
     if card.kind != "mixer":
-        config = check_lora(folder, max_rank=max_rank)
+        config = check_plain_lora(folder, max_rank=max_rank)
         if (card.rank, card.alpha) != (config.r, config.lora_alpha):
             raise IntegrityError(
                 f"{where}: rank {card.rank}, alpha {card.alpha}; {CONFIG_FILE} says {config.r}, "

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crma_adapters.crma.crma_card import BACKBONE_FILES, MIXER_FILES, CrmaFiles, read_crma_card
-from crma_adapters.errors import CrmaError, IncompatibleError
+from crma_adapters.errors import CrmaError, IncompatibleError, StoreError
+from crma_adapters.lora.fit import read_modules, unknown_modules
 from crma_adapters.models.base_model import DEFAULT_BASE_MODEL, BaseModel, resolve_base_model
 from crma_adapters.store.ledger import POINTER_FILE
 from crma_adapters.store.release import Release
@@ -78,7 +79,7 @@ def open_contents(root: Path, model: str | None, keep: int = KEEP_RELEASES) -> C
         RouterError: the release's router is none.
     """
     store = Store(root)
-    release = _live(store, store.plain_adapters())
+    release = _live(store)
     base = resolve_base_model(model or (release.base_model if release else DEFAULT_BASE_MODEL))
     return read_contents(store, base, Reading(keep))
 
@@ -88,13 +89,15 @@ def read_contents(store: Store, base: BaseModel, how: Reading) -> Contents:
 
     An earlier release that cannot be served any more is left out, and that is reported.
     """
-    plain = store.plain_adapters()
-    release = _live(store, plain)
+    release = _live(store)
     if release is not None:
         _check(store, base, release, how)
-    for path in plain.values():
-        verify_plain(path, max_rank=how.max_rank)
-        check_modules(total_demand(store, (), [path]), how.modules, str(path))
+    plain = _servable(store, base, how)
+    if release is None and not plain:
+        raise StoreError(
+            f"store {store.root}: nothing in it can be served; expected a release or a plain PEFT LoRA: "
+            "see what was left out above"
+        )
     kept = tuple(_kept(store, base, release, how)) if release else ()
     contents = Contents(store, base, release, plain, kept)
     if contents.router_dir is not None:
@@ -145,8 +148,33 @@ def _crmas(store: Store, release: Release) -> Iterator[tuple[Path, CrmaFiles]]:
                 yield store.adapter_dir(name, served.part.version), MIXER_FILES
 
 
-def _live(store: Store, plain: dict[str, Path]) -> Release | None:
-    return store.live() if not plain or (store.root / POINTER_FILE).exists() else None
+def _servable(store: Store, base: BaseModel, how: Reading) -> dict[str, Path]:
+    """The plain folders that can be served on `base`; each other one is reported, and left out."""
+    folders = store.plain_folders()
+    left_out, servable = dict(folders.left_out), dict[str, Path]()
+    modules = read_modules(base.path) if folders.adapters else {}
+    for name, path in folders.adapters.items():
+        try:
+            verify_plain(path, max_rank=how.max_rank)
+            check_modules(total_demand(store, (), [path]), how.modules, str(path))
+            unknown = unknown_modules(path, modules)
+        except CrmaError as error:
+            left_out[path] = str(error)
+            continue
+        if unknown:
+            report(f"{name}: {len(unknown)} modules have no effect: {unknown[0]} is not in the base model")
+        if name != path.name:
+            report(f"{path} is served as {name!r}")
+        servable[name] = path
+    for path, reason in left_out.items():
+        report(f"left out: {path}: {reason}")
+    return servable
+
+
+def _live(store: Store) -> Release | None:
+    plain = store.plain_folders()
+    has_plain = bool(plain.adapters or plain.left_out)
+    return store.live() if not has_plain or (store.root / POINTER_FILE).exists() else None
 
 
 def _kept(store: Store, base: BaseModel, live: Release, how: Reading) -> Iterator[Release]:

@@ -2,8 +2,9 @@ import pickle
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
-from crma_adapters.errors import ConfigError, IncompatibleError, IntegrityError, StoreError
+from crma_adapters.errors import ConfigError, IncompatibleError, StoreError
 from crma_adapters.models.base_model import BaseModel
 from crma_adapters.models.cache import CACHE_VARIABLE
 from crma_server.releases.demand import Demand
@@ -64,7 +65,7 @@ def test_what_the_engine_is_asked_for_counts_adapters_and_backbone(small_store: 
 def test_a_plain_folder_alone_is_a_store(tmp_path: Path, small_store: Path) -> None:
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "pirate").symlink_to(small_store / "pirate")
-    with pytest.raises(IntegrityError, match="symlink"):
+    with pytest.raises(StoreError, match="nothing in it can be served"):
         open_contents(tmp_path / "store", None)
     (tmp_path / "store" / "pirate").unlink()
     copy_folder(small_store / "pirate", tmp_path / "store" / "pirate")
@@ -103,3 +104,29 @@ def copy_folder(source: Path, target: Path) -> Path:
     for file in source.iterdir():
         (target / file.name).write_bytes(file.read_bytes())
     return target
+
+
+def test_one_folder_that_cannot_be_served_does_not_stop_the_rest(
+    tmp_path: Path, small_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "store"
+    for name in ("Sea Talk", "broken", "dora", "wide"):
+        copy_folder(small_store / "pirate", root / name)
+    (root / "broken" / "adapter_model.safetensors").write_bytes(b"")
+    config = root / "dora" / "adapter_config.json"
+    config.write_text(config.read_text().replace("{", '{"use_dora": true, ', 1))
+    (root / "link").symlink_to(small_store / "pirate")
+    weights = root / "wide" / "adapter_model.safetensors"
+    narrow = {n: t[:, :100].contiguous() if ".lora_A." in n else t for n, t in load_file(weights).items()}
+    save_file(narrow, weights)
+    assert list(open_contents(root, None).plain) == ["sea-talk"]
+    said = capsys.readouterr().err
+    assert "Sea Talk is served as 'sea-talk'" in said
+    for name, why in (
+        ("broken", "safetensors"),
+        ("dora", "use_dora"),
+        ("wide", "(out, in)"),
+        ("link", "is a link"),
+    ):
+        [line] = [line for line in said.splitlines() if f"left out: {root / name}:" in line]
+        assert why in line

@@ -175,8 +175,8 @@ def test_modules_beyond_the_running_engine_are_refused(
     assert plan.release is not None and plan.release.number == 3 and plan.kept == ()
     assert "release 2 is not kept" in capsys.readouterr().err
     write_lora(serving.root / "pirate", seed=9)
-    with pytest.raises(IncompatibleError, match="pirate adapts q_proj, v_proj, the engine was started for"):
-        mixers.plan(fresh, ())
+    assert not any(name.startswith("pirate@") for name in names(mixers.plan(fresh, ()).bundles))
+    assert "pirate adapts q_proj, v_proj, the engine was started for" in capsys.readouterr().err
 
 
 def test_a_release_of_several_backbones_and_mixers(serving: Serving) -> None:

@@ -6,12 +6,15 @@ until vLLM asks for them.
 
 from crma_server.engine.vllm.architectures import CRMA_ARCHITECTURES
 from crma_server.engine.vllm.cpu.compile import allow_compiling
+from crma_server.engine.vllm.processes import die_with_parent, hush_chatter
 
 PUNICA_WRAPPER = "crma_server.engine.vllm.cpu.punica.GroupedPunicaWrapper"
 
 
 def register() -> None:
     """Teach this process's vLLM to serve CRMA. May be called any number of times."""
+    die_with_parent()
+    hush_chatter()
     from vllm import ModelRegistry
     from vllm.platforms import current_platform
 

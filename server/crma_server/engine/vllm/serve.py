@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from vllm import envs
 from vllm.entrypoints.cli.serve import ServeSubcommand
+from vllm.entrypoints.launchers.api_server import entry
 from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
 from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
 from vllm.logger import configure_logging_from_args
@@ -26,6 +27,7 @@ from crma_adapters.lora.lora_files import MIXER
 from crma_adapters.models.base_model import BaseModel
 from crma_server.engine.vllm.architectures import crma_architecture
 from crma_server.engine.vllm.cpu.compile import ask_for_compiling
+from crma_server.engine.vllm.processes import VARIABLE, hush_chatter, stoppable
 from crma_server.releases.demand import Demand
 from crma_server.releases.plan import ServePlan
 from crma_server.settings import Settings
@@ -86,6 +88,9 @@ def serve(args: Namespace, plan: ServePlan, settings: Settings) -> None:
     # Our guard takes this back. If it were ever missing (vLLM passes over a plugin that it cannot import),
     # vLLM's own would ask for a key that nobody has.
     args.api_key = [secrets.token_urlsafe()]
+    os.environ[VARIABLE] = "1"
+    hush_chatter()
+    entry.build_async_engine_client = stoppable(entry.build_async_engine_client)
     ServeSubcommand.cmd(args)
 
 
