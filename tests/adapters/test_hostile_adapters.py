@@ -365,7 +365,7 @@ KINDS: dict[str, Kind] = {
         times=5,
     ),
     "other adapters": Kind(
-        edit(CONFIG, peft_type=["IA3", "PROMPT_TUNING", None, 1]), IntegrityError, "peft_type", times=4
+        edit(CONFIG, peft_type=["IA3", "PROMPT_TUNING", None, 1]), IncompatibleError, "peft_type", times=4
     ),
     "ranks of a pattern that are none": Kind(
         edit(CONFIG, rank_pattern=[{"q": 0}, {"q": "4"}, [], "q", {"q": -4}]),
@@ -386,10 +386,13 @@ KINDS: dict[str, Kind] = {
         times=5,
     ),
     "configuration without": Kind(
-        drop_key(CONFIG, "r", "lora_alpha", "peft_type", "target_modules"),
+        drop_key(CONFIG, "r", "lora_alpha", "target_modules"),
         IntegrityError,
         "Field required",
-        times=4,
+        times=3,
+    ),
+    "configuration of no kind": Kind(
+        drop_key(CONFIG, "peft_type"), IncompatibleError, "peft_type None; expected a plain LoRA", times=1
     ),
     "symlink": Kind(BOTH(link), IntegrityError, "is a symlink", times=6),
     "FIFO": Kind(BOTH(fifo), IntegrityError, "is not a regular file", times=2),

@@ -56,5 +56,23 @@ def _card(listing: Listing, served: Served) -> dict[str, Any]:
         "root": listing.root,
         "parent": listing.parent,
         "max_model_len": served.max_model_len,
-        "permission": [],
+        "permission": [_permission(listing.name, created)],
+    }
+
+
+def _permission(name: str, created: int) -> dict[str, Any]:
+    """What vLLM says of each of its models (`ModelPermission` with its defaults)."""
+    return {
+        "id": f"modelperm-{name}",
+        "object": "model_permission",
+        "created": created,
+        "allow_create_engine": False,
+        "allow_sampling": True,
+        "allow_logprobs": True,
+        "allow_search_indices": False,
+        "allow_view": True,
+        "allow_fine_tuning": False,
+        "organization": "*",
+        "group": None,
+        "is_blocking": False,
     }
