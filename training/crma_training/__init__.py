@@ -1,1 +1,1 @@
-"""Domain datasets in, a published release out. Knows nothing of serving."""
+"""Domain datasets in, a published release out."""

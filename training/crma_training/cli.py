@@ -1,8 +1,4 @@
-"""`crma-train`: the command line of training.
-
-Owns: flags (derived from `TrainConfig`) and what is printed at the end. Knows nothing of how training is
-done.
-"""
+"""`crma-train`: the command line of training."""
 
 import argparse
 import os

@@ -1,9 +1,4 @@
-"""Everything that decides what a training run produces, in one frozen dataclass.
-
-Owns: names, defaults, meanings and bounds of the hyperparameters. The command line is derived from it, so
-each default stands here and nowhere else. Knows nothing of files: where data is read and releases go is the
-run's concern.
-"""
+"""Everything that decides what a training run produces, in one frozen dataclass."""
 
 import dataclasses
 import hashlib

@@ -1,8 +1,4 @@
-"""The one training loop.
-
-Owns: batch after batch through loss, backward pass, optimizer and log. Knows nothing of what is measured or
-saved before and after.
-"""
+"""The one training loop."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -1,7 +1,4 @@
-"""Command-line flags of `TrainConfig`, derived from its fields.
-
-Owns: the flags of every command that trains. Knows nothing of what a command does.
-"""
+"""Command-line flags of `TrainConfig`, derived from its fields."""
 
 import argparse
 import dataclasses

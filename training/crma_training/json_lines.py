@@ -1,7 +1,4 @@
-"""JSON Lines files of a run folder, read back as what they were written from.
-
-Owns: reading them and naming the line that cannot be read. Knows nothing of what they mean.
-"""
+"""JSON Lines files of a run folder, read back as what they were written from."""
 
 from pathlib import Path
 from typing import TypeVar

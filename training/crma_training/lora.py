@@ -1,7 +1,4 @@
-"""A domain's LoRA: fresh on a base model, saved in PEFT's format, loaded again, taken off.
-
-Owns: a LoRA's life on a model. Knows nothing of CRMA or of training.
-"""
+"""A domain's LoRA: fresh on a base model, saved in PEFT's format, loaded again, taken off."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,8 +1,4 @@
-"""The answer loss of a causal language model, for training and for measuring.
-
-Owns: cross-entropy over answer tokens with logits computed at those positions only, in all or row by row.
-Knows nothing of LoRA or CRMA.
-"""
+"""The answer loss of a causal language model, for training and for measuring."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""What a training step leaves behind: one JSON line in the run folder, one line of progress on the terminal.
-
-Owns: names and meaning of the metrics, their file. Knows nothing of how a step is made.
-"""
+"""What a training step leaves: a JSON line in the run folder, a line of progress on the terminal."""
 
 import json
 import sys

@@ -1,8 +1,4 @@
-"""The optimizer of one domain: parameter groups with their own rates, warm-up and decay, one ZClip per group.
-
-Owns: what a step does between the backward pass and the next batch. Knows nothing of what the parameters
-mean.
-"""
+"""The optimizer of one domain: parameter groups with own rates, warm-up, decay and a ZClip each."""
 
 import math
 from collections.abc import Sequence

@@ -1,9 +1,4 @@
-"""The run folder: what a sequence has finished, kept so that a killed run goes on at the last finished stage.
-
-Owns: `run.json` (what this run is), one folder per finished stage with a seal over its files, the lock. A
-stage is written in a working folder and renamed when complete, so a stage folder is whole or absent. Knows
-nothing of what a stage holds.
-"""
+"""The run folder: what a sequence has finished, so that a killed run goes on after the last stage."""
 
 import fcntl
 import hashlib

@@ -1,7 +1,4 @@
-"""A LoRA as a folder in PEFT's format, and several of them side by side as one.
-
-Owns: what a saved adapter folder holds, byte for byte. Knows nothing of models or of training.
-"""
+"""A LoRA as a folder in PEFT's format, and several of them side by side as one."""
 
 import json
 from collections.abc import Sequence

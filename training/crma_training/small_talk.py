@@ -1,8 +1,4 @@
-"""Things people say to any assistant and that no domain should answer.
-
-Owns: the router's built-in out-of-domain examples, so that a greeting falls back even when the dataset brings
-no out-of-domain questions of its own. Knows nothing of the router.
-"""
+"""Things people say to any assistant and that no domain should answer."""
 
 SMALL_TALK = (
     "hi",

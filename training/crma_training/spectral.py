@@ -1,7 +1,5 @@
 """What CRMA's blocks do at a step: how exact the mixing matrices are, how open the gates, how much they
 change.
-
-Owns: reading these off a CRMA in use. Knows nothing of training.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,4 @@
-"""The frozen base model at work: loaded once, measured on rows, proven unchanged.
-
-Owns: the model, its tokenizer and the encoding of domains for it. Knows nothing of LoRA, CRMA or the order of
-domains.
-"""
+"""The frozen base model at work: loaded once, measured on rows, proven unchanged."""
 
 import hashlib
 from collections.abc import Sequence

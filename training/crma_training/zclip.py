@@ -1,8 +1,4 @@
-"""ZClip: clips a gradient norm that is an outlier against its own recent history (arXiv 2504.02507).
-
-Owns: the running mean and variance of one group's gradient norm and the rule that scales it. Knows nothing of
-models or optimizers; there is one ZClip per parameter group.
-"""
+"""ZClip: clips a gradient norm that is an outlier against its own recent history (arXiv 2504.02507)."""
 
 import math
 from collections.abc import Sequence

@@ -1,7 +1,4 @@
-"""From archives to rows: reads every domain, splits it, adds the router's queries.
-
-Owns: the order of the steps. Does not know fetching or writing.
-"""
+"""From archives to rows: reads every domain, splits it, adds the router's queries."""
 
 from collections.abc import Callable
 

@@ -1,7 +1,4 @@
-"""`crma-train demo-data DIR`: fetch the packages, build the demo data, write it, print its counts.
-
-Owns: the command line. Does not know the domains.
-"""
+"""`crma-train demo-data DIR`: fetch the packages, build the demo data, write it, print its counts."""
 
 import argparse
 import sys

@@ -1,7 +1,5 @@
 """Which queries say nearly the same, so that they stay on one side of a split.
 
-Owns: the likeness of two queries and the groups that follow from it. Knows nothing of domains or of sides.
-
 Two queries are alike when the Jaccard index of their sets of telling words is `ALIKE` or more; groups are the
 connected components of that. Pairs are found by prefix filtering (Chaudhuri, Ganti and Kaushik 2006): of two
 such sets, each ordered from the rarest word on, the first few words already meet.

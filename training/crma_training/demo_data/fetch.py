@@ -1,7 +1,4 @@
-"""Fetching pinned archives into a cache folder, and reading members without unpacking them.
-
-Owns: the cached archives. Does not know what the archives hold. Nothing is installed or imported from them.
-"""
+"""Fetching pinned archives into a cache folder, and reading members without unpacking them."""
 
 import io
 import subprocess

@@ -1,7 +1,4 @@
-"""Financial entries: terms of money, assets and markets, and currencies.
-
-Owns: what is taken from WordNet and ISO 4217. Does not know how it is asked.
-"""
+"""Financial entries: terms of money, assets and markets, and currencies."""
 
 import re
 import xml.etree.ElementTree as ET

@@ -1,7 +1,4 @@
-"""Legal entries: terms of law, law journals and federal courts by citation.
-
-Owns: what is taken from WordNet, reporters-db and courts-db. Does not know how it is asked.
-"""
+"""Legal entries: terms of law, law journals and federal courts by citation."""
 
 import json
 import re

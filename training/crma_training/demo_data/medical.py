@@ -1,7 +1,4 @@
-"""Medical entries: phenotype definitions, the clinical names of lay terms, ICD-10-CM categories.
-
-Owns: what is taken from the Human Phenotype Ontology and ICD-10-CM. Does not know how it is asked.
-"""
+"""Medical entries: phenotype definitions, the clinical names of lay terms, ICD-10-CM categories."""
 
 import re
 import xml.etree.ElementTree as ET

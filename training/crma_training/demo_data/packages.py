@@ -1,7 +1,4 @@
-"""The packages the demo data is read from: pinned versions, file digests and licences.
-
-Owns: the table. Does not know how a package is fetched or read.
-"""
+"""The packages the demo data is read from: pinned versions, file digests and licences."""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,4 @@
-"""How people ask: an entry's question in one of its kind's phrasings.
-
-Owns: the choice of a phrasing; their wording lies in phrasings.toml. Does not know the domains.
-"""
+"""How people ask: an entry's question in one of its kind's phrasings."""
 
 import tomllib
 from functools import cache

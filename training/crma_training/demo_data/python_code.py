@@ -1,7 +1,4 @@
-"""Code entries: the Python standard library by its docstrings, and terms of computing.
-
-Owns: what is asked of a documented name, and what is taken from WordNet. Does not know how stubs are read.
-"""
+"""Code entries: the Python standard library by its docstrings, and terms of computing."""
 
 import re
 

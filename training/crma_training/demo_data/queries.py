@@ -1,7 +1,4 @@
-"""Real queries for the router: by domain, of neighbouring fields, and of no domain at all.
-
-Owns: which set of queries is whose. Does not know the router, nor on which side of the split a query lies.
-"""
+"""Real queries for the router: by domain, of neighbouring fields, and of no domain at all."""
 
 from collections.abc import Iterator, Mapping
 

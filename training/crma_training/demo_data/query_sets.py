@@ -1,7 +1,4 @@
-"""Sets of queries as they lie in their packages: BEIR topics, Natural Questions, small talk.
-
-Owns: their files and formats. Knows nothing of domains.
-"""
+"""Sets of queries as they lie in their packages: BEIR topics, Natural Questions, small talk."""
 
 import gzip
 import re

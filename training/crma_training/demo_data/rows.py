@@ -1,7 +1,4 @@
-"""What readers give (entries, queries), what is written (rows), and the order that replaces chance.
-
-Owns: the data passed between readers, split and writer. Does not know where entries come from.
-"""
+"""What readers give (entries, queries), what is written (rows), and the order that replaces chance."""
 
 import hashlib
 from collections.abc import Callable, Iterable

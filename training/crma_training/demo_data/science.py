@@ -1,7 +1,4 @@
-"""Science entries: terms of the natural sciences and the chemical elements.
-
-Owns: what is taken from WordNet and mendeleev's table. Does not know how it is asked.
-"""
+"""Science entries: terms of the natural sciences and the chemical elements."""
 
 import re
 import sqlite3

@@ -1,7 +1,4 @@
-"""Making short, whole sentences out of glosses, definitions and docstrings.
-
-Owns: cleaning and cutting of text. Does not know the domains.
-"""
+"""Making short, whole sentences out of glosses, definitions and docstrings."""
 
 import re
 

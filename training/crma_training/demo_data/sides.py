@@ -1,7 +1,5 @@
 """The sides of the router's queries: what it is fitted on, and what it is only asked.
 
-Owns: the split and its sizes. Knows nothing of where queries come from or how they are labelled.
-
 A query that says nearly the same as another lies on its side (clusters.py), whatever their labels.
 """
 

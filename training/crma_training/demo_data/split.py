@@ -1,7 +1,4 @@
-"""Splitting a domain's entries into train, holdout and short_answer rows.
-
-Owns: sizes and the rule that no entry lies on both sides. Does not know the domains.
-"""
+"""Splitting a domain's entries into train, holdout and short_answer rows."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

@@ -1,8 +1,4 @@
-"""The Python standard library as its stubs tell it: names, calls and docstrings.
-
-Owns: reading stubs. Does not know what is asked about a name.
-The stubs come from a pinned package, so that the running Python's own docstrings don't matter.
-"""
+"""The Python standard library as its stubs tell it: names, calls and docstrings."""
 
 import ast
 from collections.abc import Iterable, Iterator

@@ -1,9 +1,4 @@
-"""Which words give a general query away as one domain's.
-
-Owns: reading queries by their words; the words lie in topics.toml. Does not know where queries come from.
-`speaks_of` is strict (strong words of one domain only); `mentions` is wide, so that what is kept as out of
-domain is so.
-"""
+"""Which words give a general query away as one domain's."""
 
 import re
 import tomllib

@@ -1,8 +1,4 @@
-"""WordNet 3.0 noun synsets: words, topics and glosses as definitions.
-
-Owns: WordNet's file format. Does not know which topics belong to which domain.
-Format: wndb(5WN); a pointer `;c` names a synset's topic, the gloss follows `|`.
-"""
+"""WordNet 3.0 noun synsets: words, topics and glosses as definitions."""
 
 import re
 from collections import Counter

@@ -1,7 +1,4 @@
-"""Writing the built data: JSON Lines and a manifest, beside the target and renamed.
-
-Owns: the folder's layout. Does not know how rows are made.
-"""
+"""Writing the built data: JSON Lines and a manifest, beside the target and renamed."""
 
 import json
 import tempfile

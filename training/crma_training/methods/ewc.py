@@ -1,7 +1,4 @@
-"""EWC: one LoRA whose weights are held back, each by how much earlier domains depend on it.
-
-Owns: the Fisher information, its scale and the penalty. Knows nothing of the other methods.
-"""
+"""EWC: one LoRA whose weights are held back, each by how much earlier domains depend on it."""
 
 import random
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,4 @@
-"""InfLoRA: LoRAs that read only what earlier domains do not use.
-
-Owns: the choice of A and what trains. Knows nothing of how inputs are measured and remembered.
-"""
+"""InfLoRA: LoRAs that read only what earlier domains do not use."""
 
 import math
 from collections.abc import Sequence

@@ -1,8 +1,4 @@
-"""What layers read on a domain, and the directions in which earlier domains' inputs lie.
-
-Owns: the gathering of inputs, their principal directions, and the memory of directions as a file. Knows
-nothing of what is done with the directions that are left.
-"""
+"""What layers read on a domain, and the directions in which earlier domains' inputs lie."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence

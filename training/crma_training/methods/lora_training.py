@@ -1,7 +1,4 @@
-"""The training that most methods share: a LoRA on the bare base model.
-
-Owns: attach, train, save, take off. Knows nothing of what tells methods apart.
-"""
+"""The training that most methods share: a LoRA on the bare base model."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

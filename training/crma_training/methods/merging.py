@@ -1,7 +1,4 @@
-"""Merging: FROZEN's LoRAs made into one after their training, by mean or by TIES.
-
-Owns: how the weights are merged. Knows nothing of training.
-"""
+"""Merging: FROZEN's LoRAs made into one after their training, by mean or by TIES."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

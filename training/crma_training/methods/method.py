@@ -1,7 +1,4 @@
-"""The seam between methods of continual learning and whoever compares them.
-
-Owns: what a method is given, what it leaves behind, and how that answers. Knows nothing of any method.
-"""
+"""The seam between methods of continual learning and whoever compares them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""O-LoRA: a LoRA per domain, all of them at work together, each new one orthogonal to those before.
-
-Owns: the penalty on overlap. Knows nothing of the other methods.
-"""
+"""O-LoRA: a LoRA per domain, all of them at work together, each new one orthogonal to those before."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""Experience replay: a few stored rows of earlier domains in every later domain's batches.
-
-Owns: which rows are stored and which of a batch's rows give way to them. Knows nothing of the other methods.
-"""
+"""Experience replay: a few stored rows of earlier domains in every later domain's batches."""
 
 import json
 import random

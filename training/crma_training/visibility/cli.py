@@ -1,7 +1,4 @@
-"""`crma-train report RUN`: makes a run's report again, and the event files that are missing.
-
-Owns: the command line. Knows nothing of what a report holds.
-"""
+"""`crma-train report RUN`: makes a run's report again, and the event files that are missing."""
 
 import argparse
 from pathlib import Path

@@ -1,7 +1,4 @@
-"""What a domain was trained with: versions, processor, threads.
-
-Owns: `environment.json` in a finished domain's folder. Knows nothing of training.
-"""
+"""What a domain was trained with: versions, processor, threads."""
 
 import json
 import platform

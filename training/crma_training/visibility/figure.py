@@ -1,7 +1,4 @@
-"""What every figure of a report shares: its words, and where the domains lie on the x axis.
-
-Owns: these. Knows nothing of what is drawn.
-"""
+"""What every figure of a report shares: its words, and where the domains lie on the x axis."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,8 +1,4 @@
-"""Holdout loss while the backbone moves: of the domain in training, and of those before it.
-
-Owns: which rows are measured and when, `holdout.jsonl`. Knows nothing of how training goes on: measuring
-leaves the model and its random numbers as they were, so a run gives the same bytes with and without it.
-"""
+"""Holdout loss while the backbone moves: of the domain in training, and of those before it."""
 
 import json
 import time

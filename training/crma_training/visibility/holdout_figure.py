@@ -1,7 +1,4 @@
-"""The figure of the holdout losses along the sequence.
-
-Owns: what is drawn and what is said about it. Knows nothing of pages or of colours.
-"""
+"""The figure of the holdout losses along the sequence."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,4 @@
-"""`report.html`: one page that says what a run did, readable without a network and years later.
-
-Owns: the page and its tables. Knows nothing of how figures are drawn or files are read.
-"""
+"""`report.html`: one page that says what a run did, readable without a network and years later."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence

@@ -1,8 +1,4 @@
-"""Line plots as inline SVG that is readable on light and on dark pages.
-
-Owns: the look. Axes and text take the page's text colour, lines have mid-tones that stand out from white and
-from black; nothing refers to anything outside the SVG. Knows nothing of what is plotted.
-"""
+"""Line plots as inline SVG that is readable on light and on dark pages."""
 
 import io
 import re

@@ -1,8 +1,4 @@
-"""A run folder read back: what was asked for, what each finished domain left, how far the adapters moved.
-
-Owns: finding these in the folder. Needs neither the lock nor the data, so it works while the run trains.
-Knows nothing of how they are shown.
-"""
+"""A run folder read back: what was asked for, what each finished domain left, how far the adapters moved."""
 
 from dataclasses import dataclass
 from pathlib import Path

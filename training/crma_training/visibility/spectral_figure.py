@@ -1,7 +1,4 @@
-"""The figure of what CRMA's blocks do from step to step.
-
-Owns: what is drawn and what is said about it. Knows nothing of pages or of colours.
-"""
+"""The figure of what CRMA's blocks do from step to step."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,8 +1,4 @@
-"""Event files that TensorBoard shows, written while a domain trains or from a finished stage.
-
-Owns: the tags. Everything here is derived from `metrics.jsonl` and `holdout.jsonl` and can be made again from
-them; event files hold times and host names, so they lie outside the sealed stages.
-"""
+"""Event files that TensorBoard shows, written while a domain trains or from a finished stage."""
 
 import shutil
 from dataclasses import asdict

@@ -1,7 +1,4 @@
-"""The figures of the training steps: loss, gradient norms and their clipping.
-
-Owns: what is drawn and what is said about it. Knows nothing of pages or of colours.
-"""
+"""The figures of the training steps: loss, gradient norms and their clipping."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,4 @@
-"""Domains of very different size, and domains in which one answer outweighs the rest.
-
-Owns: the two ratios. Looks at training rows only.
-"""
+"""Domains of very different size, and domains in which one answer outweighs the rest."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator

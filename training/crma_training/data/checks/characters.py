@@ -1,7 +1,4 @@
-"""Text that went through the wrong encoding, and characters that no text should hold.
-
-Owns: what mojibake looks like. Bytes that are no UTF-8 at all are found where rows are read.
-"""
+"""Text that went through the wrong encoding, and characters that no text should hold."""
 
 import re
 from collections.abc import Iterable, Iterator

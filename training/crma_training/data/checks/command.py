@@ -1,7 +1,4 @@
-"""`crma-train check DIR`: look a dataset over before training on it.
-
-Owns: flags, what is printed and the exit status. Knows nothing of the checks themselves.
-"""
+"""`crma-train check DIR`: look a dataset over before training on it."""
 
 import argparse
 import json

@@ -1,7 +1,4 @@
-"""What a check has to say about one place of a dataset.
-
-Owns: the form of a finding, its two severities, how a secret is shown. Knows nothing of the checks.
-"""
+"""What a check has to say about one place of a dataset."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal

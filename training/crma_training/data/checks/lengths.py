@@ -1,7 +1,4 @@
-"""Rows that do not fit into `max_length` tokens, as the model's own chat template and tokenizer count them.
-
-Owns: which of them training refuses and which it cuts. Counting is training's own (`tokens.encode`).
-"""
+"""Rows that do not fit into `max_length` tokens, by the model's own chat template and tokenizer."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

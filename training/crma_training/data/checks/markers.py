@@ -1,7 +1,4 @@
-"""Traces of another pipeline in the text: chat tokens, prompt formats, unfilled templates, boilerplate.
-
-Owns: the list of markers. Knows nothing of the model that is trained.
-"""
+"""Traces of another pipeline in the text: chat tokens, prompt formats, unfilled templates, boilerplate."""
 
 import re
 from collections.abc import Iterable, Iterator

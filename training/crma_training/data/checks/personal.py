@@ -1,7 +1,5 @@
 """Personal data: addresses and the numbers of phones, cards, accounts and people.
 
-Owns: the patterns, and the checksums of numbers that have one. A finding shows what was found masked.
-
 Sources: Luhn (ISO/IEC 7812-1, annex B), IBAN (ISO 13616, mod 97 of ISO 7064), United States social security
 numbers that were never issued (ssa.gov), addresses reserved for examples (RFC 2606, RFC 5737).
 """

@@ -1,8 +1,4 @@
-"""Rows that stand twice, and questions that stand on both sides of a split.
-
-Owns: which repetition is a leak, which only a waste, and how bad each is. Knows nothing of how likeness is
-measured.
-"""
+"""Rows that stand twice, and questions that stand on both sides of a split."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence

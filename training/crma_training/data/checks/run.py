@@ -1,7 +1,4 @@
-"""All checks over one dataset folder.
-
-Owns: their order, and what training makes of the findings. Knows nothing of flags or tables.
-"""
+"""All checks over one dataset folder."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

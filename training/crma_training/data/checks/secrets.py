@@ -2,8 +2,6 @@
 
 Only their patterns are used: no baseline file is read or written, and `verify`, which asks the issuer over
 the network, is never called. A finding shows the secret masked.
-
-Owns: which plugins are asked and how sure each is.
 """
 
 import importlib

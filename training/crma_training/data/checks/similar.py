@@ -7,8 +7,6 @@ most of their text. So the words that differ are weighed (`vocabulary`), and row
 weighs too much by itself are not even compared: a template with a thousand names has half a million pairs.
 
 Candidates: Broder 1997 (MinHash), banded as in Indyk and Motwani 1998, by datasketch.
-
-Owns: what a near-duplicate is. Knows nothing of which files the rows lie in, or how bad it is.
 """
 
 import zlib

@@ -1,7 +1,4 @@
-"""Findings as a table: one line per kind, domain and severity.
-
-Owns: grouping and layout.
-"""
+"""Findings as a table: one line per kind, domain and severity."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

@@ -2,8 +2,6 @@
 
 A word's weight is its inverse document frequency (Spärck Jones 1972): the words of a template are frequent
 and weigh little, a name that stands in few rows weighs much. A word with a digit in it always counts in full.
-
-Owns: weights, and which rare words are slips of known ones. Knows nothing of rows or files.
 """
 
 import math

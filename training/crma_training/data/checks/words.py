@@ -1,8 +1,4 @@
-"""Texts as words and shingles, for comparing what they say and not how they are written.
-
-Owns: which differences of writing do not count: case, spacing, width, punctuation after words, quotes around
-them, contractions of "is". Knows nothing of rows.
-"""
+"""Texts as words and shingles, for comparing what they say and not how they are written."""
 
 import unicodedata
 
