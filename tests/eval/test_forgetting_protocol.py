@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,9 +125,19 @@ def test_other_sizes_in_the_same_folder_are_refused(make: Make) -> None:
         make(sizes=dataclasses.replace(SIZES, train=12)).run(Cell(Naive(), 0), ignore)
 
 
-def test_a_method_on_another_needs_it(make: Make) -> None:
-    with pytest.raises(ConfigError, match="frozen with seed 0 is not trained"):
-        make().run(Cell(Naive(), 0), ignore, basis=FROZEN)
+def test_a_method_on_another_has_it_trained_first(make: Make) -> None:
+    experiment = make()
+    merged = experiment.run(Cell(METHODS["merge-mean"], 0), ignore)
+    assert experiment.complete(Cell(FROZEN, 0))
+    frozen = experiment.run(Cell(FROZEN, 0), ignore)
+    assert merged.matrix[0][0] == frozen.matrix[0][0]
+
+
+def test_a_rate_of_its_own_trains_in_a_folder_of_its_own(make: Make) -> None:
+    experiment = make()
+    usual, bold = (experiment.run(Cell(FROZEN, 0, rate), ignore) for rate in (None, 5e-2))
+    assert usual.final != bold.final
+    assert experiment.folder(Cell(FROZEN, 0, 5e-2)).name == "seed-0-at-0.05"
 
 
 def test_short_answers_are_about_trained_facts(make: Make, data_folder: Path) -> None:
@@ -199,7 +210,8 @@ def test_the_command_trains_and_reports(base_model: Path, data_folder: Path, tmp
     assert parameters["modular"] > parameters["frozen"] == parameters["naive"] > 0
     assert protocol["rows"] == {"train": 8, "holdout": 4, "short_answer": 0}
     text = (tmp_path / "report/forgetting.md").read_text()
-    assert "legal" in text
+    assert "2 domains, 8 training rows each: legal, code" in text
+    assert re.search(r"\| NAIVE +\| 0.001 / 0.002 +\| 4 ", text)
     assert str(tmp_path) not in text
 
 

@@ -1,6 +1,7 @@
 """`crma-eval forgetting`: what each method of learning domains one after another forgets."""
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from tqdm import tqdm
 from crma_adapters.errors import ConfigError
 from crma_eval.learning.setup import BESIDE, SEEDS, Protocol, Sizes
 from crma_training.flags import add_options, config_from, names
-from crma_training.methods.registry import COMPARISONS, CORE, METHODS, methods_named
+from crma_training.methods.registry import COMPARISONS, CORE, methods_named
 
 DESCRIPTION = """\
 Trains the domains of DATA in sequence under every method, on identical rows, order, steps and seeds; measures
@@ -33,6 +34,11 @@ def add_command(commands: Any) -> None:
     core, others = (",".join(method.name for method in group) for group in (CORE, COMPARISONS))
     parser.add_argument("--data", type=Path, required=True, help="dataset folder, as given to crma-train")
     parser.add_argument("--work", type=Path, required=True, help="folder for training runs and measurements")
+    parser.add_argument(
+        "--journal",
+        type=Path,
+        help="folder of finished cells: what it has is not trained again, even with another WORK",
+    )
     parser.add_argument("--report", type=Path, help="folder to write forgetting.{json,md} and plots into")
     parser.add_argument("--methods", type=names, help=f"run with every seed (default: {core})")
     parser.add_argument(
@@ -67,8 +73,9 @@ def add_command(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, measure, report."""
+    from crma_eval.learning.journal import cell_figures
     from crma_eval.learning.protocol import Cell, Experiment
-    from crma_eval.learning.routed import routed_figures, routed_section
+    from crma_eval.learning.routed import routed_section
     from crma_eval.learning.summary import write_report
 
     protocol = Protocol(
@@ -81,31 +88,45 @@ def run(args: argparse.Namespace) -> int:
     methods, baselines = _chosen(args)
     cells = [Cell(method, seed) for seed in args.seeds for method in methods]
     cells += [Cell(method, seed) for seed in args.baseline_seeds for method in baselines]
-    experiment = Experiment(protocol, args.work, say=lambda line: tqdm.write(line, file=sys.stderr))
-    runs, parameters = [], {}
+    experiment = Experiment(protocol, args.work, _say, args.journal)
+    found = []
     total = len(cells) * len(experiment.domains)
     with tqdm(total=total, desc="forgetting", unit="domain", file=sys.stderr, dynamic_ncols=True) as bar:
         for cell in cells:
             bar.set_postfix_str(f"{cell.method.name}, seed {cell.seed}")
-            basis = METHODS[cell.method.basis] if cell.method.basis else None
-            runs.append(experiment.run(cell, lambda _name: _advance(bar), basis))
-            parameters[cell.method.name] = experiment.parameters(cell)
-    figures = protocol.describe() | {"trainable_parameters": parameters}
-    routed = _routed(experiment, [cell for cell in cells if cell.method in CORE]) if args.routed else []
+            found.append(experiment.result(cell, lambda _name: _advance(bar)))
+    if args.routed:
+        found = _routed(experiment, cells, found)
+    routed = [result.routed for result in found if result.routed]
+    figures = protocol.describe() | {
+        "trainable_parameters": {result.run.method: result.parameters for result in found},
+        "cells": [cell_figures(result) for result in found],
+        "routed": routed,
+    }
     more = [routed_section(routed)] if routed else []
-    write_report(runs, figures | {"routed": routed_figures(routed)}, args.report, more)
+    write_report([result.run for result in found], figures, args.report, more)
     return 0
 
 
-def _routed(experiment: Any, cells: Sequence[Any]) -> list[Any]:
-    from crma_eval.learning.routed import experiment_router, routed_run, routes_matter
+def _routed(experiment: Any, cells: Sequence[Any], found: Sequence[Any]) -> list[Any]:
+    """The results with the main methods' figures through a router, where they are not known yet."""
+    from crma_eval.learning.routed import experiment_router, routed_figures, routed_run, routes_matter
 
-    chosen = [cell for cell in cells if routes_matter(experiment, cell)]
-    if not chosen:
-        return []
-    router = experiment_router(experiment)
-    bar = tqdm(chosen, desc="through the router", unit="run", file=sys.stderr, dynamic_ncols=True)
-    return [routed_run(experiment, cell, router) for cell in bar]
+    results, router = list(found), None
+    for index, cell in enumerate(tqdm(cells, desc="through the router", unit="run", file=sys.stderr)):
+        if cell.method not in CORE or results[index].routed is not None:
+            continue
+        if not experiment.complete(cell):
+            _say(f"{cell.method.name}, seed {cell.seed}: not routed, it is in the journal and not in --work")
+        elif routes_matter(experiment, cell):
+            router = router or experiment_router(experiment)
+            figures = routed_figures(routed_run(experiment, cell, router))
+            results[index] = experiment.keep(dataclasses.replace(results[index], routed=figures))
+    return results
+
+
+def _say(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)
 
 
 def _advance(bar: Any) -> None:

@@ -2,6 +2,7 @@
 
 work/<method>/seed-<n>/<domain>/   a run folder of training, sealed stage by stage
 work/measured/<key>.json           scores by content
+journal/<cell>.json                finished cells, which need no work folder any more
 """
 
 import dataclasses
@@ -14,11 +15,16 @@ from safetensors.torch import load_file
 
 from crma_adapters.errors import ConfigError, TrainingError
 from crma_adapters.models.base_model import resolve_base_model
+from crma_eval.learning.journal import CellResult, Journal, StageCost, settings
 from crma_eval.learning.measure import Measurer
 from crma_eval.learning.scores import DomainScores, MethodRun
-from crma_eval.learning.setup import BESIDE, Exam, Protocol, exam
+from crma_eval.learning.setup import BESIDE, Exam, Protocol, exam, recipe
+from crma_eval.report import provenance
+from crma_training.config import digest
 from crma_training.data.dataset import Dataset
 from crma_training.methods.method import Lesson, Method, Serving
+from crma_training.methods.registry import METHODS
+from crma_training.metrics import FILE_NAME, read_steps
 from crma_training.run_folder import RunFolder
 from crma_training.workbench import Task, load_workbench
 
@@ -27,16 +33,23 @@ MEASURED = "measured"
 
 @dataclass(frozen=True)
 class Cell:
-    """One method with one seed."""
+    """One method with one seed; `rate` is the learning rate of all that it trains, None: as configured."""
 
     method: Method
     seed: int
+    rate: float | None = None
 
 
 class Experiment:
     """A protocol in a work folder: cells are run one by one, or read where they are finished."""
 
-    def __init__(self, protocol: Protocol, work: Path, say: Callable[[str], None] = print) -> None:
+    def __init__(
+        self,
+        protocol: Protocol,
+        work: Path,
+        say: Callable[[str], None] = print,
+        journal: Path | None = None,
+    ) -> None:
         self.protocol, self.work = protocol, work
         self.data: Dataset = protocol.dataset()
         self._base = resolve_base_model(protocol.config.model)
@@ -47,35 +60,65 @@ class Experiment:
         self.tasks = tuple(bench.task(domain) for domain in self.data.domains)
         self.exams = tuple(exam(bench, protocol, task) for task in self.tasks)
         self._measurer = Measurer(bench, work / MEASURED, say)
+        self._journal = None if journal is None else Journal(journal, say)
+        self._commit = provenance({})["commit"]
 
     @property
     def domains(self) -> tuple[str, ...]:
         """Names in learning order."""
         return tuple(task.name for task in self.tasks)
 
-    def run(self, cell: Cell, learnt: Callable[[str], None], basis: Method | None = None) -> MethodRun:
+    def result(self, cell: Cell, learnt: Callable[[str], None] = lambda _name: None) -> CellResult:
+        """The finished cell: from the journal if it is there, else as `run`, then kept there."""
+        identity = self._key(cell)
+        kept = self._journal.find(identity) if self._journal else None
+        if kept is not None:
+            for name in self.domains:
+                learnt(name)
+            return kept
+        run = self.run(cell, learnt)
+        found = CellResult(run, identity, self.parameters(cell), self._costs(cell), self._commit)
+        return self.keep(found)
+
+    def keep(self, result: CellResult) -> CellResult:
+        """Writes a result into the journal, if there is one, in place of what it has of the cell."""
+        return self._journal.keep(result) if self._journal else result
+
+    def run(self, cell: Cell, learnt: Callable[[str], None]) -> MethodRun:
         """Trains and measures what is missing; `learnt` is called with each domain's name once it is done.
+        Stages of another method that this one builds on are trained first.
 
         Raises:
             ConfigError: the cell's folder belongs to another protocol.
             TrainingError: a stage was tampered with, the loss is not finite, or base weights changed.
         """
-        bench = dataclasses.replace(self.bench, config=self.protocol.config_for(cell.seed))
-        below = self.stages(Cell(basis, cell.seed)) if basis else ()
-        matrix = []
+        matrix: list[tuple[DomainScores, ...]] = []
+
+        def measure(stages: tuple[Path, ...]) -> None:
+            matrix.append(tuple(self._measured(cell.method, stages)))
+            learnt(stages[-1].name)
+
+        self._train(cell, measure)
+        base = tuple(self._measurer.scores(Serving(), exam) for exam in self.exams)
+        return MethodRun(cell.method.name, cell.seed, self.domains, base, tuple(matrix))
+
+    def _train(self, cell: Cell, after: Callable[[tuple[Path, ...]], None] = lambda _stages: None) -> None:
+        """Trains the missing stages; `after` is called with all stages so far, whenever one is there."""
+        below = self._below(cell)
+        if below is not None:
+            self._train(below)
+        basis = () if below is None else self.stages(below)
+        bench = dataclasses.replace(self.bench, config=self.protocol.config_for(cell.seed, cell.rate))
+        stages: tuple[Path, ...] = ()
         with RunFolder(self.folder(cell), self._identity(cell)) as run:
-            stages: list[Path] = []
             for index, task in enumerate(self.tasks):
                 if run.finished(task.name) is None:
-                    lesson = Lesson(bench, self.tasks, index, tuple(stages), below[: index + 1])
+                    lesson = Lesson(bench, self.tasks, index, stages, basis[: index + 1])
                     with run.stage(task.name) as folder:
                         cell.method.learn(lesson, folder)
                     self._check_weights(cell, task)
-                stages.append(run.path / task.name)
-                matrix.append(tuple(self._measured(cell.method, stages)))
-                learnt(task.name)
-        base = tuple(self._measurer.scores(Serving(), exam) for exam in self.exams)
-        return MethodRun(cell.method.name, cell.seed, self.domains, base, tuple(matrix))
+                stages = (*stages, run.path / task.name)
+                after(stages)
 
     def complete(self, cell: Cell) -> bool:
         """Whether every domain of the cell is trained."""
@@ -83,7 +126,8 @@ class Experiment:
 
     def folder(self, cell: Cell) -> Path:
         """The cell's run folder."""
-        return self.work / cell.method.name / f"seed-{cell.seed}"
+        at = "" if cell.rate is None else f"-at-{cell.rate:g}"
+        return self.work / cell.method.name / f"seed-{cell.seed}{at}"
 
     def servings(self, cell: Cell) -> tuple[Serving, ...]:
         """What answers each domain after the last stage of a complete cell."""
@@ -111,11 +155,23 @@ class Experiment:
     def stages(self, cell: Cell) -> tuple[Path, ...]:
         """The stage folders of a complete cell. Raises `ConfigError` if it is not complete."""
         if not self.complete(cell):
-            raise ConfigError(
-                f"{cell.method.name} with seed {cell.seed} is not trained in {self.work} yet, and another "
-                f"method builds on it; add it to --methods"
-            )
+            raise ConfigError(f"{cell.method.name} with seed {cell.seed} is not trained in {self.work} yet")
         return tuple(self.folder(cell) / name for name in self.domains)
+
+    def _below(self, cell: Cell) -> Cell | None:
+        """The cell that this one builds on."""
+        basis = cell.method.basis
+        return None if basis is None else dataclasses.replace(cell, method=METHODS[basis])
+
+    def _costs(self, cell: Cell) -> tuple[StageCost, ...]:
+        """Of a complete cell's stages, by their logs."""
+        costs = []
+        for stage in self.stages(cell):
+            if (stage / FILE_NAME).exists():
+                steps = read_steps(stage)
+                seconds = sum(step.tokens / step.tokens_per_s for step in steps if step.tokens_per_s)
+                costs.append(StageCost(len(steps), sum(step.tokens for step in steps), seconds))
+        return tuple(costs)
 
     def _check_weights(self, cell: Cell, task: Task) -> None:
         if self.bench.weights_digest() != self._weights:
@@ -124,7 +180,7 @@ class Experiment:
             )
 
     def _identity(self, cell: Cell) -> dict[str, Any]:
-        config = self.protocol.config_for(cell.seed)
+        config = self.protocol.config_for(cell.seed, cell.rate)
         return {
             "method": dataclasses.asdict(cell.method),  # type: ignore[call-overload]
             "config": {k: v for k, v in config.to_json().items() if k not in BESIDE},
@@ -133,3 +189,23 @@ class Experiment:
             "cut": dataclasses.asdict(self.protocol.sizes) | {"split": self.protocol.split},
             "domains": list(self.domains),
         }
+
+    def _key(self, cell: Cell) -> dict[str, Any]:
+        """The cell's identity in the journal: of the configuration only what decides its training."""
+        below = self._below(cell)
+        return {
+            "name": cell.method.name,
+            "seed": cell.seed,
+            "method": settings(cell.method),
+            "basis": None if below is None else settings(below.method),
+            "recipe": recipe(self.protocol.config_for(cell.seed, cell.rate)),
+            "base_fingerprint": self._base.fingerprint,
+            "data_sha256": self.data.sha256,
+            "cut": dataclasses.asdict(self.protocol.sizes) | {"split": self.protocol.split},
+            "domains": list(self.domains),
+            "measured_on": digest({"rows": [_content(paper) for paper in self.exams]}),
+        }
+
+
+def _content(paper: Exam) -> list[Any]:
+    return [[list(e.token_ids), e.answer_start] for e in (*paper.holdout, *paper.short_answer)]

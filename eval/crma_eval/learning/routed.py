@@ -4,8 +4,9 @@ Every domain is measured right after it was learnt and after the last stage, eac
 router chooses among all domains; a domain that is not learnt yet is answered as the method answers it then.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from crma_adapters.io.durable import move_folder_durably, temporary_path
 from crma_eval.learning.protocol import Cell, Experiment
@@ -86,44 +87,19 @@ def routed_run(experiment: Experiment, found: Cell, router: Routes) -> RoutedRun
     return RoutedRun(found.method.name, found.seed, tuple(learnt), tuple(final))
 
 
-def routed_section(runs: Sequence[RoutedRun]) -> Section:
-    """Oracle and routed figures by method, mean over seeds."""
-    methods = dict.fromkeys(run.method for run in runs)
-    rows = tuple(_row(name, [run for run in runs if run.method == name]) for name in methods)
-    header = (
-        "method",
-        "rows routed right, %",
-        "drift, % (oracle)",
-        "drift, % (routed)",
-        "final loss (oracle)",
-        "final loss (routed)",
-        "share of loss due to routing, %",
-        "AP, % (oracle)",
-        "AP, % (routed)",
-    )
-    remarks = (
-        "Oracle: each row is answered by its own domain's adapter. Routed: by what a router chooses that was "
-        "fitted on the same domains' questions and saw none of these rows. Loss in nats per answer token.",
-    )
-    return Section("Through the router", header, rows, remarks)
-
-
-def routed_figures(runs: Sequence[RoutedRun]) -> list[dict[str, object]]:
-    """For the report's JSON."""
-    return [
-        {
-            "method": run.method,
-            "seed": run.seed,
-            "routed_right": run.right,
-            "share_due_to_routing": run.share,
-            **{
-                f"{name}_{way}": figure(run, way == "routed")
-                for name, figure in _FIGURES.items()
-                for way in ("oracle", "routed")
-            },
-        }
-        for run in runs
-    ]
+def routed_figures(run: RoutedRun) -> dict[str, Any]:
+    """One cell's figures, as plain JSON."""
+    return {
+        "method": run.method,
+        "seed": run.seed,
+        "routed_right": run.right,
+        "share_due_to_routing": run.share,
+        **{
+            f"{name}_{way}": figure(run, way == "routed")
+            for name, figure in _FIGURES.items()
+            for way in ("oracle", "routed")
+        },
+    }
 
 
 _FIGURES: dict[str, Callable[[RoutedRun, bool], float]] = {
@@ -131,19 +107,38 @@ _FIGURES: dict[str, Callable[[RoutedRun, bool], float]] = {
     "final_loss": lambda run, routed: run.final_loss(routed=routed),
     "average_accuracy": lambda run, routed: run.accuracy(routed=routed),
 }
+# Title, figure, scale and digits of each column.
+_COLUMNS = (
+    ("rows routed right, %", "routed_right", 100, 1),
+    ("drift, % (oracle)", "drift_oracle", 100, 2),
+    ("drift, % (routed)", "drift_routed", 100, 2),
+    ("final loss (oracle)", "final_loss_oracle", 1, 3),
+    ("final loss (routed)", "final_loss_routed", 1, 3),
+    ("share of loss due to routing, %", "share_due_to_routing", 100, 1),
+    ("AP, % (oracle)", "average_accuracy_oracle", 100, 1),
+    ("AP, % (routed)", "average_accuracy_routed", 100, 1),
+)
 
 
-def _row(name: str, runs: Sequence[RoutedRun]) -> tuple[str, ...]:
-    def over(figure: Callable[[RoutedRun], float], scale: float, digits: int) -> str:
-        return cell(spread(figure(run) for run in runs), scale, digits)
-
-    pairs = [
-        over(lambda run, f=figure, r=routed: f(run, r), scale, digits)  # type: ignore[misc]
-        for figure, scale, digits in zip(_FIGURES.values(), (100, 1, 100), (2, 3, 1), strict=True)
-        for routed in (False, True)
-    ]
-    share = over(lambda run: run.share, 100, 1)
-    return (name, over(lambda run: run.right, 100, 1), *pairs[:4], share, *pairs[4:])
+def routed_section(found: Sequence[Mapping[str, Any]]) -> Section:
+    """Oracle and routed figures (`routed_figures`) by method, mean over seeds."""
+    methods = dict.fromkeys(figures["method"] for figures in found)
+    rows = tuple(
+        (
+            name,
+            *(
+                cell(spread(each[key] for each in found if each["method"] == name), scale, digits)
+                for _, key, scale, digits in _COLUMNS
+            ),
+        )
+        for name in methods
+    )
+    remarks = (
+        "Oracle: each row is answered by its own domain's adapter. Routed: by what a router chooses that was "
+        "fitted on the same domains' questions and saw none of these rows. Loss in nats per answer token.",
+    )
+    header = ("method", *(title for title, *_ in _COLUMNS))
+    return Section("Through the router", header, rows, remarks)
 
 
 def _servers(experiment: Experiment, found: Cell, stages: int) -> Servers:

@@ -49,9 +49,12 @@ class Protocol:
     domains: tuple[str, ...] | None = None
     split: Split = "holdout"
 
-    def config_for(self, seed: int) -> TrainConfig:
-        """The configuration of one run."""
-        return dataclasses.replace(self.config, seed=seed, router=False)
+    def config_for(self, seed: int, rate: float | None = None) -> TrainConfig:
+        """The configuration of one run; `rate` is the learning rate of LoRAs and CRMA alike."""
+        config = dataclasses.replace(self.config, seed=seed, router=False)
+        if rate is None:
+            return config
+        return dataclasses.replace(config, learning_rate=rate, crma_learning_rate=rate)
 
     def dataset(self) -> Dataset:
         """The domains cut to size. Raises `DataError` if one has too few rows."""
@@ -89,6 +92,34 @@ class Protocol:
             train=_first(domain.train, sizes.train, path / "train.jsonl", "--train-rows"),
             holdout=_first(domain.holdout, sizes.holdout, path / "holdout.jsonl", "--holdout-rows"),
         )
+
+
+def recipe(config: TrainConfig) -> dict[str, Any]:
+    """What decides a cell's training beside method, data, base model and seed; defaults of options that are
+    added later do not change it.
+    """
+    return {
+        "epochs": config.epochs,
+        "steps": config.steps,
+        "batch_size": config.batch_size,
+        "max_length": config.max_length,
+        "overlong": config.overlong,
+        "learn": config.learn,
+        "rank": config.rank,
+        "lora_alpha": config.lora_alpha,
+        "target_modules": list(config.target_modules),
+        "learning_rate": config.learning_rate,
+        "crma_learning_rate": config.crma_learning_rate,
+        "logits_learning_rate": config.logits_learning_rate,
+        "weight_decay": config.weight_decay,
+        "crma_weight_decay": config.crma_weight_decay,
+        "crma_dropout": config.crma_dropout,
+        "schedule": config.schedule,
+        "warmup": config.warmup,
+        "zclip_threshold": config.zclip_threshold,
+        "mixing_rank": config.mixing_rank,
+        "dtype": config.dtype,
+    }
 
 
 @dataclass(frozen=True)

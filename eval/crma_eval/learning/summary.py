@@ -18,6 +18,7 @@ from crma_eval.learning.table import (
     drift_table,
     methods_section,
     ranges_section,
+    training_section,
 )
 from crma_eval.learning.verdict import verdicts
 from crma_eval.report import Report, Section
@@ -52,8 +53,9 @@ def forgetting_report(
     """The report; its `write` draws the plots too.
 
     Args:
-        figures: kept in the JSON as `protocol`. Two keys are read: `trainable_parameters`, a count by method,
-            and `split`, where "validation" says that the figures are not from the holdout.
+        figures: kept in the JSON as `protocol`. Four keys are read: `rows` per domain; `cells`, what training
+            each took; `trainable_parameters`, a count by method; and `split`, where "validation" says that
+            the figures are not from the holdout.
 
     Raises:
         ConfigError: the runs do not belong together.
@@ -66,18 +68,24 @@ def forgetting_report(
     sections = [
         ranges_section(results, comparisons, own),
         methods_section(results, figures.get("trainable_parameters", {})),
+        *([training_section(figures["cells"])] if figures.get("cells") else []),
         *([bootstrap_section(comparisons, config.resamples)] if comparisons else []),
         plots_section(results),
     ]
     return Report(
         name=NAME,
-        title=f"Forgetting over {len(runs[0].domains)} domains: {', '.join(runs[0].domains)}",
+        title=_title(runs[0].domains, figures.get("rows", {})),
         header=header,
         rows=rows,
         figures=_figures(results, comparisons, own, sentences, config) | {"protocol": dict(figures)},
         remarks=(*_reading(results, figures), *sentences),
         sections=tuple(sections),
     )
+
+
+def _title(domains: Sequence[str], rows: Mapping[str, int]) -> str:
+    each = f", {rows['train']} training rows each" if rows else ""
+    return f"Forgetting over {len(domains)} domains{each}: {', '.join(domains)}"
 
 
 def _reading(results: Mapping[str, MethodResults], figures: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,11 +1,12 @@
 """The report's tables: figures as text, one function per table."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from crma_eval.learning.bootstrap import Interval
 from crma_eval.learning.comparison import Comparison
 from crma_eval.learning.results import MAIN, MODULAR, MethodResults, label
-from crma_eval.learning.spread import Spread
+from crma_eval.learning.spread import Spread, spread
 from crma_eval.report import Section
 
 NOTHING = "–"
@@ -84,6 +85,30 @@ def methods_section(results: Mapping[str, MethodResults], parameters: Mapping[st
         "FROZEN.",
     )
     return Section("Every method", header, tuple(rows), remarks)
+
+
+def training_section(cells: Sequence[Mapping[str, Any]]) -> Section:
+    """What training each method took, from `journal.cell_figures`."""
+    rows = []
+    for method in dict.fromkeys(figures["method"] for figures in cells):
+        own = [figures for figures in cells if figures["method"] == method]
+        speeds = [figures["training_tokens_per_s"] for figures in own]
+        rates = sorted({(figures["learning_rate"], figures["crma_learning_rate"]) for figures in own})
+        rows.append(
+            (
+                label(method),
+                ", ".join(f"{lora:g} / {crma:g}" for lora, crma in rates),
+                str(max(figures["steps"] for figures in own) or NOTHING),
+                cell(spread(speeds), 1, 0),
+            )
+        )
+    commits = ", ".join(sorted({figures["commit"] for figures in cells}))
+    remarks = (
+        "Tokens per second of training, prompts included; runs on a machine that does other work meanwhile "
+        f"compare only roughly. The runs were made at commit {commits}.",
+    )
+    header = ("method", "learning rate: LoRA / CRMA", "steps, all domains", "training tokens/s")
+    return Section("Training", header, tuple(rows), remarks)
 
 
 def bootstrap_section(comparisons: Mapping[str, Comparison], resamples: int) -> Section:

@@ -18,7 +18,6 @@ from crma_eval.learning.subdomains.split import Size, SubDomain, probe_rows, tra
 from crma_training.config import TrainConfig
 from crma_training.data.rows import Row
 from crma_training.methods.method import Method
-from crma_training.methods.registry import METHODS
 
 DATA = "data"
 
@@ -87,8 +86,7 @@ def run_methods(
     experiment = Experiment(Protocol(work / DATA, config, sizes, names), work, say)
     found = []
     for method in methods:
-        basis = METHODS[method.basis] if method.basis else None
-        run = experiment.run(Cell(method, config.seed), partial(learnt, method.name), basis)
+        run = experiment.run(Cell(method, config.seed), partial(learnt, method.name))
         found.append(retention(run, parts, size))
     return found
 
