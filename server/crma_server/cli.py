@@ -1,7 +1,5 @@
-"""`crma-serve`: one store, one model, every domain.
-
-Owns: our own flags and the order of a start, everything cheap that can fail before anything slow.
-"""
+"""`crma-serve`: one store, one model, every domain; a start does what is cheap and can fail before what is
+slow."""
 
 import argparse
 import errno
@@ -12,11 +10,10 @@ from pathlib import Path
 
 from crma_adapters.cli.command import run_command
 from crma_adapters.errors import ConfigError
-from crma_server.http.exposure import check_exposure, with_admin_key
 from crma_server.observability.logging import RequestLog
 from crma_server.progress import report
 from crma_server.releases.snapshot import Contents, open_contents
-from crma_server.settings import add_flags, read_settings
+from crma_server.settings import add_flags, check_exposure, read_settings, with_admin_key
 
 _EPILOG = """\
 Every other flag is vLLM's own and does what `vllm serve --help` says, for example:

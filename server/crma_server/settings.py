@@ -1,21 +1,22 @@
-"""Every flag of `crma-serve` that is the project's own.
-
-Owns: the names, defaults and checks of our flags; each default stands once, in `Settings`. Knows nothing of
-vLLM's flags: what of those matters here (`--api-key`) is handed in.
-"""
+"""Every flag of `crma-serve` that is the project's own, and whom a server with them is open to; each default
+stands once, in `Settings`, and what of vLLM's flags matters here (`--api-key`) is handed in."""
 
 import argparse
 import dataclasses
+import ipaddress
 import re
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from crma_adapters.errors import ConfigError
-from crma_server.http.key_ring import KeySource
+from crma_adapters.models.cache import cache_dir
+from crma_server.http.keys import ApiKeyStore, KeySource, own_admin_key
+from crma_server.progress import report
 
 INFERENCE_VARIABLES = ("VLLM_API_KEY", "CRMA_API_KEYS")
 ADMIN_VARIABLE = "CRMA_ADMIN_KEYS"
+ADMIN_KEY_FILE = "admin-key"
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,41 @@ def read_settings(
         },
     )
     _check(settings)
+    return settings
+
+
+def check_exposure(settings: Settings, host: str | None) -> None:
+    """Raise `ConfigError` if other machines could reach `host` (None: every interface) without a key."""
+    if settings.inference_keys or settings.allow_no_key or is_loopback(host):
+        return
+    raise ConfigError(
+        f"--host {host or '(every interface)'} without a key lets every machine that reaches it use the "
+        "model: expected an inference key; pass --api-key or --api-key-file, or --allow-no-key if it is meant"
+    )
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether only this machine can reach `host`. Of names only `localhost` is known to mean that."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def with_admin_key(settings: Settings) -> Settings:
+    """The settings with an admin key, made in the cache if none was given; every key file can be read.
+
+    Raises:
+        ConfigError: a key file cannot be used.
+    """
+    if not settings.admin_keys:
+        path = own_admin_key(cache_dir(ADMIN_KEY_FILE))
+        report(f"no admin key was given: the admin API takes the one in {path}")
+        settings = dataclasses.replace(settings, admin_keys=KeySource(file=path))
+    for source in (settings.inference_keys, settings.admin_keys):
+        ApiKeyStore(source)
     return settings
 
 

@@ -25,9 +25,11 @@ from crma_adapters.store.card import AdapterCard, CardData, CardLoss, CardTraini
 from crma_adapters.store.release import AdapterEntry, Release
 from crma_adapters.store.store import Store
 from crma_router.policy import RoutingDecision
-from crma_server.observability.observation import Routed
+from crma_server.http.access import Access, Principal
+from crma_server.http.request import RequestContext
+from crma_server.http.response import ResponseRecorder
 from crma_server.routing.catalog import Target
-from crma_server.routing.selector import Choice, Memory
+from crma_server.routing.selector import Choice
 
 CRMA_SERVE = (sys.executable, "-c", "from crma_server.cli import main; raise SystemExit(main())")
 HIDDEN, KEY_VALUE, LAYERS, RANK = 576, 192, 30, 4
@@ -295,8 +297,8 @@ def serve(own_cache: Path) -> Iterator[Callable[..., Server]]:
         stop_server(each)
 
 
-def make_routed(request_id: str = "r-1", **changes: Any) -> Routed:
-    """A choice as a request for `auto` about a knee gets one; `changes` are of the choice."""
+def make_routed(request_id: str = "r-1", **changes: Any) -> RequestContext:
+    """A request for `auto` about a knee that has its choice; `changes` are of the choice."""
     scores = {"medical": 0.98765432, "legal": 0.01}
     fields: dict[str, Any] = {
         "target": Target("medical@de91ac039f2f+a0afad0b46d1", "medical", "de91ac039f2f", "a0afad0b46d1"),
@@ -304,16 +306,25 @@ def make_routed(request_id: str = "r-1", **changes: Any) -> Routed:
         "reason": "medical leads",
         "decision": RoutingDecision("medical", 0.98765432, "routed", "medical leads", scores, 0.51, 1.0),
         "release": 7,
-        "memory": Memory("session", known=True),
+        "session": "session",
+        "known": True,
     }
-    document = {"messages": [{"role": "user", "content": "my left knee"}]}
     start_ns = 1_767_225_600_000_000_000  # 2026-01-01
-    choice = Choice(**(fields | changes))
-    return Routed(
-        request_id, "/v1/chat/completions", "auto", choice, start_ns, start_ns + 4_000_000, document
+    return RequestContext(
+        method="POST",
+        path="/v1/chat/completions",
+        client="127.0.0.1",
+        request_id=request_id,
+        started=start_ns / 1e9,
+        principal=Principal(Access.INFERENCE, "0a1b2c3d"),
+        body=json.dumps({"messages": [{"role": "user", "content": "my left knee"}]}).encode(),
+        asked="auto",
+        choice=Choice(**(fields | changes)),
+        routing_ns=(start_ns, start_ns + 4_000_000),
+        response=ResponseRecorder(status=200, first_byte_s=0.05, sent_bytes=345, sent_all=True),
     )
 
 
 @pytest.fixture
-def routed() -> Callable[..., Routed]:
+def routed() -> Callable[..., RequestContext]:
     return make_routed

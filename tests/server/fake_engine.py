@@ -8,10 +8,11 @@ from pathlib import Path
 
 from crma_adapters.errors import IncompatibleError, IntegrityError, StoreError
 from crma_adapters.models.base_model import BaseModel
-from crma_adapters.store.release import AdapterEntry, Canary, Part, Pointer, Release
+from crma_adapters.store.release import AdapterEntry, Part, Pointer, Release
+from crma_adapters.store.release import Canary as StoredCanary
 from crma_server.releases.bundles import Bundle, lora_id
 from crma_server.releases.plan import Origin, ServePlan
-from crma_server.routing.catalog import Catalog, Trial, adapter_entry
+from crma_server.routing.catalog import Canary, Catalog, adapter_entry
 
 BASE = {1: -0.5, 2: -1.5, 3: -3.0}
 ORIGIN = Origin(Path("/dev/null/store"), BaseModel("tiny", Path("/dev/null/tiny"), "f" * 64), (), 3)
@@ -100,7 +101,7 @@ class FakeSource:
         catalog = Catalog(
             {"medical": adapter_entry("medical", release.adapters["medical"].part.version, None)},
             None,
-            trials=self._trials(number),
+            canaries=self._trials(number),
             kept=[adapter_entry("medical", old.adapters["medical"].part.version, None) for old in kept],
         )
         bundles = [_bundle(target.engine_model) for target in catalog.targets()]
@@ -111,16 +112,16 @@ class FakeSource:
         canary = None
         if number in self.canaries:
             other, weight = self.canaries[number]
-            canary = Canary(Part(version(other), {}), None, None, weight)
+            canary = StoredCanary(Part(version(other), {}), None, None, weight)
         part = Part(version(self.versions.get(number, number)), {})
         entries = {"medical": AdapterEntry(part, None, None, canary)}
         return Release(number, "2026-01-01T00:00:00Z", "tiny", "f" * 64, None, entries, None)
 
-    def _trials(self, number: int) -> dict[str, Trial]:
+    def _trials(self, number: int) -> dict[str, Canary]:
         if number not in self.canaries:
             return {}
         other, weight = self.canaries[number]
-        return {"medical": Trial(adapter_entry("medical", version(other), None), weight)}
+        return {"medical": Canary(adapter_entry("medical", version(other), None), weight)}
 
 
 def _bundle(name: str) -> Bundle:

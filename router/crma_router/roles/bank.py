@@ -1,8 +1,8 @@
-"""What clients and people put around a question, in five languages: examples that the role classifier learns from.
+"""What clients and people put around a question, in five languages: examples that the role classifier learns
+from.
 
-They are written for it, none is a known client's template word for word. More of them is better; their order and
-number do not matter otherwise.
-"""
+They are written for it, none is a known client's template word for word. More of them is better; their order
+and number do not matter otherwise."""
 # ruff: noqa: E501
 
 FRAMES = (

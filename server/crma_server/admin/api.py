@@ -1,8 +1,5 @@
-"""The admin API under `/crma/v1`, and vLLM's two routes for adapters, confined to the store.
-
-Owns: paths, bodies and statuses. What is done is in `operations`; who may ask is the guard's to decide, and
-asked here again, so that these routes are closed wherever the guard is not.
-"""
+"""The admin API under `/crma/v1`, and vLLM's two routes for adapters, confined to the store. Who may ask is
+asked here again, so that these routes are closed wherever `AuthMiddleware` is not."""
 
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
@@ -15,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from crma_adapters.errors import ConfigError, CrmaError, UnknownModelError
 from crma_server.admin.service import HISTORY, Operations
 from crma_server.http.access import Access
-from crma_server.http.guard import HOLDER
-from crma_server.http.replies import error_document
+from crma_server.http.request import RequestContext
+from crma_server.http.response import error_document
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 _STATUS: tuple[tuple[type[CrmaError], int, str], ...] = (
@@ -135,8 +132,8 @@ def _add_vllm_routes(router: APIRouter, operations: Operations) -> None:
 
 
 def _require_admin(request: Request) -> None:
-    holder = request.scope.get(HOLDER)
-    if holder is None or holder.access is not Access.ADMIN:
+    principal = RequestContext.of(request.scope).principal
+    if principal is None or principal.access is not Access.ADMIN:
         raise HTTPException(401, "this route needs an admin key")
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from crma_server.observability.decisions import Decision, Decisions
+from crma_server.observability.decisions import DecisionRecord, Decisions
 
 HEARTBEAT_S = 15.0
 _LOOK_S = 1.0  # how soon a stream ends once the server wants to
@@ -54,5 +54,5 @@ async def _events(decisions: Decisions, last_id: int, closing: Callable[[], bool
             quiet_s += _LOOK_S
 
 
-def _event(decision: Decision) -> str:
+def _event(decision: DecisionRecord) -> str:
     return f"id: {decision.id}\ndata: {json.dumps(decision.to_dict(), separators=(',', ':'))}\n\n"

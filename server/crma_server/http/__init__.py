@@ -1,1 +1,4 @@
-"""The ASGI layers of a request, outside in: key, limits, deadline, body, routing; the mark on its reply."""
+"""The ASGI layers of a request, outside in: `auth`, `limits`, `deadline`, `body`, `routing`.
+
+A `RequestContext` (`request`) goes in through all of them and gathers what each finds out; replies
+(`response`) come back out through them, marked with what answered."""

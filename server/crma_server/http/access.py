@@ -1,11 +1,9 @@
-"""Which key opens which route.
-
-What the table does not name needs an admin key, so a route that is added anywhere (by vLLM's next version, a
-plugin, a flag) is never open by oversight.
-"""
+"""Which key opens which route; what the table does not name needs an admin key, so that no route which is
+added anywhere (by vLLM's next version, a plugin, a flag) is open by oversight."""
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -17,6 +15,14 @@ class Access(Enum):
     INFERENCE = "inference"
     ADMIN = "admin"
     EITHER = "either"  # an inference key or an admin key
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who sent a request: what it was let through as, and the fingerprint of the key ("" without one)."""
+
+    access: Access
+    key: str
 
 
 _READING = ("GET", "HEAD")

@@ -1,9 +1,6 @@
-"""The ASGI layer that ends what takes too long.
-
-Owns: how long a request may take, and how an answer ends that took longer: 504 if none has begun, an error as
-the last event of a stream. What stands behind it is told as if the client had left, which vLLM hears wherever
-it generates, and frees the engine.
-"""
+"""The ASGI layer that ends what takes too long: with 504 if no answer has begun, else with an error as the
+last event of its stream. What stands behind is told as if the client had left, which vLLM hears wherever it
+generates, and frees the engine."""
 
 import asyncio
 import json
@@ -14,8 +11,8 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crma_server.http.access import Access
-from crma_server.http.guard import HOLDER
-from crma_server.http.replies import error_for, send_error
+from crma_server.http.request import RequestContext
+from crma_server.http.response import ResponseRecorder, error_for, send_error
 
 DEADLINE_HEADER = b"x-crma-deadline-ms"
 _LONGEST_MS = 10**9
@@ -23,7 +20,7 @@ _LONGEST_MS = 10**9
 _GRACE_S = 2.0
 
 
-class Deadline:
+class DeadlineMiddleware:
     """`app` answers each request within `limit_s` seconds (0: no limit), or less if the request says so."""
 
     def __init__(self, app: ASGIApp, limit_s: float, refused: Callable[[str], None]) -> None:
@@ -32,8 +29,8 @@ class Deadline:
         self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        holder = scope.get(HOLDER)
-        if scope["type"] != "http" or holder is None or holder.access is not Access.INFERENCE:
+        principal = RequestContext.of(scope).principal if scope["type"] == "http" else None
+        if principal is None or principal.access is not Access.INFERENCE:
             return await self._app(scope, receive, send)
         given = dict(scope["headers"]).get(DEADLINE_HEADER)
         if given is not None and not (given.isdigit() and 0 < int(given[:12]) <= _LONGEST_MS):
@@ -45,26 +42,26 @@ class Deadline:
         return await self._within(min(limits_s), scope, receive, send)
 
     async def _within(self, limit_s: float, scope: Scope, receive: Receive, send: Send) -> None:
-        line = _Line(scope, receive, send)
-        work: Coroutine[Any, Any, None] = self._app(scope, line.receive, line.send)  # type: ignore[assignment]
+        connection = _Connection(scope, receive, send)
+        work: Coroutine[Any, Any, None] = self._app(scope, connection.receive, connection.send)  # type: ignore[assignment]
         answering = asyncio.create_task(work)
         try:
             await asyncio.wait({answering}, timeout=limit_s)
-            if answering.done() or not line.may_be_cut:
+            if answering.done() or not connection.may_be_cut:
                 return await answering
             self._refused("deadline")
-            await line.cut(f"no whole answer within {limit_s:g} s")
+            await connection.cut(f"no whole answer within {limit_s:g} s")
             await asyncio.wait({answering}, timeout=_GRACE_S)
         finally:
             if not answering.done():
                 answering.cancel()
                 await asyncio.wait({answering}, timeout=_GRACE_S)
-            if answering.done() and not answering.cancelled() and line.is_cut:
+            if answering.done() and not answering.cancelled() and connection.is_cut:
                 answering.exception()  # asked for, or asyncio would log it: it was told that the client left
         return None
 
 
-class _Line:
+class _Connection:
     """What the application hears and says, until it is cut."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,14 +70,13 @@ class _Line:
         self._receive = receive
         self._send = send
         self._cut = asyncio.Event()
-        self._is_stream = False
-        self._started = False
-        self._finished = False
+        self._response = ResponseRecorder()
 
     @property
     def may_be_cut(self) -> bool:
         """A stream may end early. A whole reply that has begun is all but there, and its length announced."""
-        return not self._started or (self._is_stream and not self._finished)
+        response = self._response
+        return response.status is None or (response.is_stream and not response.sent_all)
 
     async def receive(self) -> Message:
         heard, cut = asyncio.ensure_future(self._receive()), asyncio.ensure_future(self._cut.wait())
@@ -99,12 +95,7 @@ class _Line:
         """
         if self.is_cut:
             return
-        if message["type"] == "http.response.start":
-            self._started = True
-            kind = dict(message["headers"]).get(b"content-type", b"")
-            self._is_stream = kind.startswith(b"text/event-stream")
-        elif message["type"] == "http.response.body":
-            self._finished = not message.get("more_body", False)
+        self._response.saw(message)
         await self._send(message)
 
     async def cut(self, message: str) -> None:
@@ -115,7 +106,7 @@ class _Line:
             await asyncio.wait_for(self._end(message), _GRACE_S)
 
     async def _end(self, message: str) -> None:
-        if not self._started:
+        if self._response.status is None:
             return await send_error(self._scope, self._send, 504, "TimeoutError", message)
         event = {"type": "error"} | error_for(self._scope, 504, "TimeoutError", message)
         body = f"event: error\ndata: {json.dumps(event)}\n\n".encode("ascii")

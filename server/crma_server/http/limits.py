@@ -1,10 +1,9 @@
-"""The ASGI layer that turns away what the server cannot take.
-
-Owns: how many requests are answered at once, in all and for one key, and how soon a key may ask again. What
-is over a limit gets 429 with `Retry-After`, at once: nothing waits in a queue of ours. Stands behind `guard`.
-"""
+"""The ASGI layer that turns away what the server cannot take: requests at once, in all and for one key, and
+requests a minute. What is over a limit gets 429 with `Retry-After` at once: nothing waits in a queue of
+ours."""
 
 import math
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,12 +12,44 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from crma_server.http.access import Access
 from crma_server.http.drain import Drain
-from crma_server.http.guard import HOLDER, Holder
-from crma_server.http.replies import send_error
-from crma_server.http.request_rate import RequestRate
+from crma_server.http.request import RequestContext
+from crma_server.http.response import send_error
 
+_MINUTE_S = 60.0
+# Keys that were rotated away leave buckets behind; past this many, full ones are dropped.
+_MANY = 1024
 # How long an answer takes is not known; a second is soon enough to find a free place.
 _RETRY_S = 1.0
+
+
+class RequestRate:
+    """At most `per_minute` requests in a burst, and as many a minute after it, for each key. 0: no limit."""
+
+    def __init__(self, per_minute: int, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._per_minute = per_minute
+        self._clock_s = clock_s
+        self._buckets: dict[str, tuple[float, float]] = {}  # what was left, and when that was
+
+    def wait_s(self, key: str) -> float:
+        """Take one request of `key`'s: 0.0, or the seconds until there is one to take."""
+        if not self._per_minute:
+            return 0.0
+        now_s = self._clock_s()
+        left = self._left(key, now_s)
+        if left < 1.0:
+            return (1.0 - left) * _MINUTE_S / self._per_minute
+        if len(self._buckets) >= _MANY:
+            self._drop_full(now_s)
+        self._buckets[key] = (left - 1.0, now_s)
+        return 0.0
+
+    def _left(self, key: str, now_s: float) -> float:
+        left, then_s = self._buckets.get(key, (float(self._per_minute), now_s))
+        return min(left + (now_s - then_s) * self._per_minute / _MINUTE_S, float(self._per_minute))
+
+    def _drop_full(self, now_s: float) -> None:
+        for key in [key for key in self._buckets if self._left(key, now_s) >= self._per_minute]:
+            del self._buckets[key]
 
 
 @dataclass(frozen=True)
@@ -29,7 +60,7 @@ class _Refusal:
     retry_s: float
 
 
-class Limits:
+class LimitsMiddleware:
     """Lets a request through to `app` while there is room. Only requests for inference are counted."""
 
     def __init__(
@@ -52,10 +83,10 @@ class Limits:
         self._busy_by_key: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        holder: Holder | None = scope.get(HOLDER)
-        if scope["type"] != "http" or holder is None or holder.access is not Access.INFERENCE:
+        principal = RequestContext.of(scope).principal if scope["type"] == "http" else None
+        if principal is None or principal.access is not Access.INFERENCE:
             return await self._app(scope, receive, send)
-        refusal = self._refusal(holder.key, asks=scope["method"] == "POST")
+        refusal = self._refusal(principal.key, asks=scope["method"] == "POST")
         if refusal is not None:
             self._refused(refusal.limit)
             kind = "ServiceUnavailableError" if refusal.status == 503 else "RateLimitError"
@@ -64,7 +95,7 @@ class Limits:
         with self._drain.request():
             if scope["method"] != "POST":
                 return await self._app(scope, receive, send)
-            return await self._answer(holder.key, scope, receive, send)
+            return await self._answer(principal.key, scope, receive, send)
 
     async def _answer(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
         self._busy += 1

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 
 from crma_adapters.errors import UnknownModelError
 from crma_adapters.store.release import Release
-from crma_server.http.replies import error_document
+from crma_server.http.response import error_document
 from crma_server.routing.catalog import Catalog, Listing
 
 

@@ -1,8 +1,5 @@
-"""The ASGI layer around vLLM's application that routes requests and marks replies.
-
-Owns: which endpoints name a model, rewriting `model`, and passing everything else through untouched.
-Knows nothing of how the choice is made, nor of vLLM: any ASGI application can stand behind it.
-"""
+"""The ASGI layer around vLLM's application that has a request answered by what its `model` means, and its
+reply say so; what names no model passes untouched, and any ASGI application can stand behind."""
 
 import json
 import time
@@ -18,20 +15,20 @@ from crma_router.batching import RouterBusyError
 from crma_router.conversation.sessions import SessionKey
 from crma_router.service import Asked
 from crma_server.http.access import route_path
-from crma_server.http.body_limit import replay
-from crma_server.http.marked_reply import MarkedReply
-from crma_server.http.marks import DEBUG_HEADER, mark_headers, mark_object
-from crma_server.http.replies import AnthropicErrors, is_anthropic, send_error
-from crma_server.http.request_text import request_conversation
-from crma_server.http.session_key import session_key
-from crma_server.http.splice import splice_member
-from crma_server.observability.observation import tell_choice
+from crma_server.http.body import replay
+from crma_server.http.request import RequestContext, request_conversation, session_key
+from crma_server.http.response import (
+    DEBUG_HEADER,
+    AnthropicErrors,
+    MarkedResponse,
+    is_anthropic,
+    mark_headers,
+    mark_object,
+    send_error,
+    splice_member,
+)
 from crma_server.routing.catalog import AUTO, BASE
-from crma_server.routing.in_flight import Lease
-from crma_server.routing.selector import Choice, Selector
-
-# Images travel in bodies as base64; anything larger than this is not a prompt.
-MAX_BODY_BYTES = 64 * 2**20
+from crma_server.routing.selector import Choice, InFlightRef, Selector
 
 
 class Kind(Enum):
@@ -73,12 +70,12 @@ _SESSION_REQUEST = "requestType"
 
 
 class RoutingMiddleware:
-    """Chooses what answers each request by its `model`, and has the reply say so."""
+    """Chooses what answers each request by its `model`. `BodyMiddleware` stands before it, and has read the
+    body."""
 
-    def __init__(self, app: ASGIApp, selector: Selector, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+    def __init__(self, app: ASGIApp, selector: Selector) -> None:
         self._app = app
         self._selector = selector
-        self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = _kind(scope)
@@ -88,49 +85,26 @@ class RoutingMiddleware:
         scope = _without(scope, ADAPTER_HEADER)
         if is_anthropic(scope):
             send = AnthropicErrors(send)
-        try:
-            body = await _read_body(receive, self._max_body_bytes)
-        except _BodyTooLargeError:
-            message = f"the body is larger than {self._max_body_bytes} bytes: send less"
-            return await send_error(scope, send, 413, "RequestTooLarge", message)
-        if body is None:  # nobody is left to answer
-            return None
-        document = _parse(body)
-        if document is None or _SESSION_REQUEST in document:
-            # Not a question: vLLM answers it, or says what is wrong with it.
-            return await self._app(scope, replay(body, receive), send)
-        with self._selector.in_flight.lease() as lease:  # what answers stays until the reply has ended
-            await self._answer(kind, named, body, document, lease, scope, receive, send)
+        document = RequestContext.of(scope).document
+        if document is None or not _is_question(document):
+            # vLLM answers it, or says what is wrong with it.
+            return await self._app(scope, receive, send)
+        name = named or document.get("model") or AUTO
+        with self._selector.in_flight.ref() as ref:  # what answers stays until the reply has ended
+            await self._answer(kind, name, ref, scope, receive, send)
         return None
 
     async def _answer(
-        self,
-        kind: Kind,
-        named: str | None,
-        body: bytes,
-        document: dict[str, Any],
-        lease: Lease,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
+        self, kind: Kind, name: str, ref: InFlightRef, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        name = named or document.get("model") or AUTO
+        context = RequestContext.of(scope)
         if kind is Kind.TOKENS and name in self._selector.live.catalog.routing_names:
             name = BASE
-        if (
-            kind is Kind.ROUTED
-            and route_path(scope) == RESPONSES
-            and not isinstance(document.get("request_id"), str)
-        ):
-            reply_id = f"resp_{uuid.uuid4().hex}"  # known beforehand, so that it may be gone on from
-            document, body = (
-                document | {"request_id": reply_id},
-                _with_member(body, document, "request_id", reply_id),
-            )
+        added = _reply_id(kind, context, scope)
         started_ns = time.time_ns()
         try:
-            asked = (lambda: _asked(scope, document)) if kind is Kind.ROUTED else None
-            choice = await self._selector.choose(name, asked, lease)
+            asked = (lambda: _asked(scope, context, added)) if kind is Kind.ROUTED else None
+            choice = await self._selector.choose(name, asked, ref)
         except UnknownModelError as error:
             return await send_error(scope, send, 404, "NotFoundError", str(error), param="model")
         except RouterBusyError as error:
@@ -138,22 +112,22 @@ class RoutingMiddleware:
         except RouterError as error:
             return await send_error(scope, send, 400, "BadRequestError", str(error))
         if kind is not Kind.TOKENS:
-            tell_choice(scope, name, choice, document, started_ns, time.time_ns())
-        renamed = _with_member(body, document, "model", choice.target.engine_model)
-        if not renamed:
-            return await send_error(
-                scope, send, 400, "BadRequestError", "the body is nested too deeply: flatten it"
-            )
-        reply = send if kind is Kind.TOKENS else _marked(choice, scope, send)
-        scope = _with_headers(scope, len(renamed), choice.target.engine_model)
-        await self._app(scope, replay(renamed, receive), reply)
-        return None
+            context.choose(name, choice, started_ns)
+            send = _marked(choice, scope, send)
+        await receive()  # the body as it came, which this one takes the place of
+        body = _with_members(context, added | {"model": choice.target.engine_model})
+        scope = _with_headers(scope, len(body), choice.target.engine_model)
+        return await self._app(scope, replay(body, receive), send)
 
 
 def _kind(scope: Scope) -> Kind | None:
     if scope["type"] != "http" or scope["method"] != "POST":
         return None
     return ENDPOINTS.get(route_path(scope))
+
+
+def _is_question(document: dict[str, Any]) -> bool:
+    return isinstance(document.get("model"), str | None) and _SESSION_REQUEST not in document
 
 
 def _named_by_header(scope: Scope) -> str | None:
@@ -164,65 +138,40 @@ def _named_by_header(scope: Scope) -> str | None:
     return given.decode("utf-8", "replace") or None
 
 
-def _marked(choice: Choice, scope: Scope, send: Send) -> Send:
-    debug = any(name == DEBUG_HEADER and value.lower() == b"true" for name, value in scope["headers"])
-    return MarkedReply(send, mark_headers(choice), mark_object(choice, debug=debug))
+def _reply_id(kind: Kind, context: RequestContext, scope: Scope) -> dict[str, str]:
+    """The id of a response, known beforehand so that it may be gone on from, unless the client gave one."""
+    given = (context.document or {}).get("request_id")
+    if kind is not Kind.ROUTED or route_path(scope) != RESPONSES or isinstance(given, str):
+        return {}
+    return {"request_id": f"resp_{uuid.uuid4().hex}"}
 
 
-def _asked(scope: Scope, document: dict[str, Any]) -> Asked:
+def _asked(scope: Scope, context: RequestContext, added: dict[str, str]) -> Asked:
+    document = (context.document or {}) | added
     conversation = request_conversation(document, scope["headers"])
     if route_path(scope) == RESPONSES:
-        conversation = replace(
-            conversation, reply=SessionKey.of("response", str(document["request_id"]).encode())
-        )
+        reply = SessionKey.of("response", str(document["request_id"]).encode())
+        conversation = replace(conversation, reply=reply)
     return Asked(conversation, session_key(scope["headers"], document, conversation.opening))
 
 
-def _with_member(body: bytes, document: dict[str, Any], name: str, value: str) -> bytes:
-    """`body`, which reads as `document`, with the member in it; empty if it can neither be spliced nor
-    written.
+def _marked(choice: Choice, scope: Scope, send: Send) -> Send:
+    debug = any(name == DEBUG_HEADER and value.lower() == b"true" for name, value in scope["headers"])
+    return MarkedResponse(send, mark_headers(choice), mark_object(choice, debug=debug))
 
-    It goes behind everything else: of two members of one name a JSON reader takes the last, vLLM's as
-    ours. Writing the whole document again would take most of this layer's time for a large body.
+
+def _with_members(context: RequestContext, members: dict[str, str]) -> bytes:
+    """The request's body with `members` in it.
+
+    They go behind everything else: of two members of one name a JSON reader takes the last, vLLM's as ours.
+    Writing the whole document again would take most of this layer's time for a large body.
     """
-    if json.detect_encoding(body) == "utf-8":
-        return splice_member(body, name, json.dumps(value).encode("ascii")) or b""
-    try:
-        return json.dumps(document | {name: value}).encode("ascii")
-    except RecursionError:
-        return b""
-
-
-def _parse(body: bytes) -> dict[str, Any] | None:
-    """The request's JSON object, if it is one and its `model` is a name."""
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(document, dict) or not isinstance(document.get("model"), str | None):
-        return None
-    return document
-
-
-class _BodyTooLargeError(Exception):
-    pass
-
-
-async def _read_body(receive: Receive, limit_bytes: int) -> bytes | None:
-    """The whole body, or None when the client left before sending it. Raises `_BodyTooLargeError`."""
-    chunks: list[bytes] = []
-    size_bytes = 0
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        chunks.append(message.get("body", b""))
-        size_bytes += len(chunks[-1])
-        if size_bytes > limit_bytes:
-            raise _BodyTooLargeError
-        more = message.get("more_body", False)
-    return b"".join(chunks)
+    if json.detect_encoding(context.body) != "utf-8":
+        return json.dumps((context.document or {}) | members).encode("ascii")
+    body = context.body
+    for name, value in members.items():
+        body = splice_member(body, name, json.dumps(value).encode("ascii")) or body
+    return body
 
 
 def _with_headers(scope: Scope, length: int, model: str) -> Scope:

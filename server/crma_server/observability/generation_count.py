@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from crma_server.observability.metrics import Metrics
 from crma_server.routing.catalog import label_of
-from crma_server.routing.in_flight import InFlight
+from crma_server.routing.selector import InFlight
 
 
 @dataclass

@@ -1,51 +1,22 @@
-"""One JSON line for each request, for whoever keeps logs.
-
-Owns: what a line says and where it goes. The user's words are in it only where a flag asked for them; a
-query is never, it may hold a key.
-"""
+"""One JSON line for each request, for whoever keeps logs. The user's words are in it only where a flag asked
+for them; a query is never, it may hold a key."""
 
 import json
 import logging
 import sys
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from crma_adapters.errors import ConfigError, RouterError
-from crma_server.http.request_text import request_conversation
-from crma_server.observability.observation import Routed
+from crma_server.http.request import RequestContext, request_conversation
+from crma_server.routing.selector import Choice
 
 STDERR = "stderr"
 # Asked every few seconds by machines; a line for each would bury the rest. They are logged when they fail.
 QUIET_PATHS = frozenset({"/health", "/ready", "/ping", "/metrics"})
 MOST_PATH = 512
-
-Ended = Literal["complete", "client left", "failed"]
-
-
-@dataclass(frozen=True)
-class Answered:
-    """A request and what became of it. Times are seconds; `started` is seconds since the epoch.
-
-    key: the fingerprint of the key it came with. status: None if no reply was begun. ended: `failed` when the
-    reply broke off on our side.
-    """
-
-    request_id: str
-    method: str
-    path: str
-    client: str | None
-    key: str | None
-    trace_id: str | None
-    started: float
-    seconds: float
-    first_byte_seconds: float | None
-    status: int | None
-    sent_bytes: int
-    ended: Ended
-    routed: Routed | None
 
 
 class RequestLog:
@@ -56,10 +27,11 @@ class RequestLog:
         self._prompts = prompts
         self._handler = logging.StreamHandler(sys.stderr) if where == STDERR else _file_handler(Path(where))
 
-    def write(self, answered: Answered) -> None:
-        if answered.path in QUIET_PATHS and answered.status == 200:
+    def write(self, context: RequestContext, seconds: float) -> None:
+        """A line for a request that took `seconds` and has ended."""
+        if context.path in QUIET_PATHS and context.response.status == 200:
             return
-        document = line(answered, prompts=self._prompts)
+        document = line(context, seconds, prompts=self._prompts)
         # ASCII: nothing a client sends can end a line or move a terminal's cursor.
         text = json.dumps(document, ensure_ascii=True, separators=(",", ":"))
         self._handler.handle(logging.makeLogRecord({"msg": text}))
@@ -68,50 +40,51 @@ class RequestLog:
         self._handler.close()
 
 
-def line(answered: Answered, *, prompts: bool) -> dict[str, Any]:
-    """What is written of a request; a member without a value is left out."""
-    at = datetime.fromtimestamp(answered.started, UTC).isoformat(timespec="milliseconds")
+def line(context: RequestContext, seconds: float, *, prompts: bool) -> dict[str, Any]:
+    """What is written of a request; a member without a value is left out. Times are seconds."""
+    at = datetime.fromtimestamp(context.started, UTC).isoformat(timespec="milliseconds")
+    response = context.response
     document: dict[str, Any] = {
         "at": at.replace("+00:00", "Z"),
-        "request_id": answered.request_id,
-        "trace_id": answered.trace_id,
-        "client": answered.client,
-        "key": answered.key,
-        "method": answered.method,
-        "path": answered.path[:MOST_PATH],
-        "status": answered.status,
-        "ended": answered.ended,
-        "seconds": round(answered.seconds, 4),
-        "first_byte_seconds": _rounded(answered.first_byte_seconds),
-        "sent_bytes": answered.sent_bytes,
+        "request_id": context.request_id,
+        "trace_id": context.trace_id,
+        "client": context.client,
+        "key": (context.principal.key or None) if context.principal else None,
+        "method": context.method,
+        "path": context.path[:MOST_PATH],
+        "status": response.status,
+        "ended": response.ended,
+        "seconds": round(seconds, 4),
+        "first_byte_seconds": _rounded(response.first_byte_s),
+        "sent_bytes": response.sent_bytes,
     }
-    if answered.routed is not None:
-        document |= _route(answered.routed)
+    if context.choice is not None:
+        document |= _route(context, context.choice)
         if prompts:
-            document["prompt"] = _prompt(answered.routed)
+            document["prompt"] = _prompt(context)
     return {name: value for name, value in document.items() if value is not None}
 
 
-def _route(routed: Routed) -> dict[str, Any]:
-    target, decision = routed.choice.target, routed.choice.decision
+def _route(context: RequestContext, choice: Choice) -> dict[str, Any]:
+    target, decision = choice.target, choice.decision
     return {
-        "asked": routed.asked,
+        "asked": context.asked,
         "adapter": target.adapter,
         "version": target.version,
-        "canary": True if routed.choice.canary else None,
+        "canary": True if choice.canary else None,
         "backbone": target.backbone,
-        "release": routed.choice.release,
-        "route": routed.choice.path,
-        "route_seconds": _rounded(routed.seconds),
+        "release": choice.release,
+        "route": choice.path,
+        "route_seconds": _rounded(context.routing_s),
         "domain": decision.domain if decision else None,
         "confidence": _rounded(decision.confidence) if decision else None,
         "cause": decision.cause if decision else None,
     }
 
 
-def _prompt(routed: Routed) -> str | None:
+def _prompt(context: RequestContext) -> str | None:
     try:
-        conversation = request_conversation(routed.document)
+        conversation = request_conversation(context.document or {})
     except RouterError:  # explicit names are answered without reading what was said
         return None
     return "\n".join(conversation.turns)

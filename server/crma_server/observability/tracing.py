@@ -1,8 +1,6 @@
-"""OpenTelemetry spans of a request and of its routing, in the trace the client began.
-
-Owns: the spans' names and attributes, and handing the trace on so that the engine's spans join it. Where
-spans are sent is the tracer provider's business, which vLLM sets up for `--otlp-traces-endpoint`.
-"""
+"""OpenTelemetry spans of a request and of its routing, in the trace the client began and the engine's spans
+join; where they are sent is the tracer provider's business, which vLLM sets up for
+`--otlp-traces-endpoint`."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -20,7 +18,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from crma_server.observability.observation import Routed
+from crma_server.http.request import RequestContext
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -45,11 +43,12 @@ class RequestTrace:
         kept = [(name, value) for name, value in headers if name.lower().decode("latin-1") not in carrier]
         return kept + [(name.encode("ascii"), value.encode("latin-1")) for name, value in carrier.items()]
 
-    def on_routed(self, routed: Routed) -> None:
-        """A span for the choice, between the times it was made in."""
-        span = self._tracer.start_span(ROUTE_SPAN, self._context, start_time=routed.started_ns)
-        span.set_attributes(_attributes(routed))
-        span.end(routed.ended_ns)
+    def on_choice(self, context: RequestContext) -> None:
+        """A span for the request's choice, between the times it was made in."""
+        started_ns, ended_ns = context.routing_ns
+        span = self._tracer.start_span(ROUTE_SPAN, self._context, start_time=started_ns)
+        span.set_attributes(_attributes(context))
+        span.end(ended_ns)
 
     def end(self, status: int | None, ended: str) -> None:
         if status is not None:
@@ -88,11 +87,12 @@ def _parent(headers: Headers) -> Context:
     return _PROPAGATOR.extract(carrier, Context())
 
 
-def _attributes(routed: Routed) -> dict[str, Any]:
-    choice = routed.choice
+def _attributes(context: RequestContext) -> dict[str, Any]:
+    choice = context.choice
+    assert choice is not None
     attributes: dict[str, Any] = {
-        "crma.request_id": routed.request_id,
-        "crma.asked": routed.asked,
+        "crma.request_id": context.request_id,
+        "crma.asked": context.asked,
         "crma.adapter": choice.target.adapter,
         "crma.version": choice.target.version,
         "crma.backbone": choice.target.backbone,

@@ -12,8 +12,7 @@ from crma_server.progress import report
 from crma_server.releases.bundles import Bundle
 from crma_server.releases.plan import ServePlan
 from crma_server.routing.catalog import label_of
-from crma_server.routing.in_flight import InFlight
-from crma_server.routing.selector import Live
+from crma_server.routing.selector import InFlight, Live
 
 
 class Draining:

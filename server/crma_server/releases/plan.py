@@ -13,7 +13,7 @@ from crma_adapters.store.release import Release
 from crma_server.releases.bundles import Bundle
 from crma_server.releases.composer import Composer
 from crma_server.releases.snapshot import KEEP_RELEASES, Contents
-from crma_server.routing.catalog import Catalog, Entry, Trial, adapter_entry, backbone_entry
+from crma_server.routing.catalog import Canary, Catalog, Entry, adapter_entry, backbone_entry
 from crma_server.routing.pending_router import PendingRouter
 
 
@@ -68,7 +68,7 @@ def make_plan(
         adapters,
         _backbone_entry(release),
         served_names,
-        trials=_trials(release),
+        canaries=_canaries(release),
         kept=[entry for earlier in contents.kept for entry in _all_entries(earlier)],
     )
     return ServePlan(
@@ -91,11 +91,11 @@ def _entries(release: Release | None) -> dict[str, Entry]:
     }
 
 
-def _trials(release: Release | None) -> dict[str, Trial]:
+def _canaries(release: Release | None) -> dict[str, Canary]:
     if release is None:
         return {}
     return {
-        name: Trial(adapter_entry(name, canary.part.version, release.backbone_of(canary)), canary.weight)
+        name: Canary(adapter_entry(name, canary.part.version, release.backbone_of(canary)), canary.weight)
         for name, entry in release.adapters.items()
         if (canary := entry.canary) is not None
     }
@@ -107,6 +107,6 @@ def _backbone_entry(release: Release | None) -> Entry | None:
 
 def _all_entries(release: Release) -> Iterator[Entry]:
     yield from _entries(release).values()
-    yield from (trial.entry for trial in _trials(release).values())
+    yield from (canary.entry for canary in _canaries(release).values())
     if (backbone := _backbone_entry(release)) is not None:
         yield backbone

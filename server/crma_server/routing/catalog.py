@@ -1,15 +1,14 @@
-"""The model names clients may use, and what answers to each.
-
-Owns: the grammar of names (`auto`, `medical`, `medical@<version>`, `base`, `backbone`, suffix `:crma-off`).
-Knows nothing of files, engines or routing: a name that routes is only recognised here, not decided.
-"""
+"""The model names clients may use, and what answers to each: `auto`, `medical`, `medical@<version>`, `base`,
+`backbone`, each with the suffix `:crma-off`. A name that routes is only recognised here, not decided."""
 
 import difflib
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from crma_adapters.errors import ConfigError, UnknownModelError
 from crma_adapters.store.names import check_domain_name
+from crma_router.conversation.sessions import SessionKey
 
 AUTO = "auto"
 BASE = "base"
@@ -49,23 +48,34 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A canary: the second version of a domain, and the share of the domain's sessions it answers."""
+class Canary:
+    """The second version of a domain, and the share of the domain's sessions it answers."""
 
     entry: Entry
     weight: float
+
+    def answers(self, key: SessionKey, domain: str) -> bool:
+        """Whether it answers the session of `domain` known by `key`.
+
+        That follows from the three alone, so a session stays where it is in every process, and a growing
+        weight only adds sessions.
+        """
+        version = self.entry.with_crma.version or ""
+        facts = b"\0".join((key.digest, domain.encode("ascii"), version.encode("ascii")))
+        drawn = int.from_bytes(hashlib.sha256(facts).digest()[:8], "big") / 2**64
+        return drawn < self.weight
 
 
 @dataclass(frozen=True)
 class Selection:
     """What a client asked for. `entry` is None when the request is to be routed.
 
-    `trial` is the canary beside `entry`; an exact name has none: it never means another version.
+    `canary` is the one beside `entry`; an exact name has none: it never means another version.
     """
 
     entry: Entry | None
     crma: bool
-    trial: Trial | None = None
+    canary: Canary | None = None
 
 
 @dataclass(frozen=True)
@@ -113,11 +123,11 @@ class Catalog:
         backbone: Entry | None,
         served_names: Iterable[str] = (),
         *,
-        trials: Mapping[str, Trial] | None = None,
+        canaries: Mapping[str, Canary] | None = None,
         kept: Iterable[Entry] = (),
     ) -> None:
-        """`served_names` are vLLM's `--served-model-name`s: they route, as `auto` does. `trials` are canaries
-        by domain. `kept` are entries of earlier releases, latest first: they answer to exact names alone.
+        """`served_names` are vLLM's `--served-model-name`s: they route, as `auto` does. `canaries` stand by
+        domain. `kept` are entries of earlier releases, latest first: they answer to exact names alone.
 
         Raises:
             StoreError: an adapter bears a name that has another meaning.
@@ -126,8 +136,8 @@ class Catalog:
         for name in adapters:
             check_domain_name(name)
         self._named = dict(adapters) | ({BACKBONE: backbone} if backbone else {}) | {BASE: BASE_ENTRY}
-        self._trials = dict(trials or {})
-        self._live = (*self._named.values(), *(trial.entry for trial in self._trials.values()))
+        self._canaries = dict(canaries or {})
+        self._live = (*self._named.values(), *(canary.entry for canary in self._canaries.values()))
         self._exact: dict[str, Entry] = {}
         for entry in (*self._live, *kept):
             for exact in _exact_names(entry):
@@ -150,9 +160,9 @@ class Catalog:
         """The live adapter of a domain, if it has one."""
         return self._named.get(domain)
 
-    def trial(self, domain: str) -> Trial | None:
+    def canary(self, domain: str) -> Canary | None:
         """The canary of a domain, if it has one."""
-        return self._trials.get(domain)
+        return self._canaries.get(domain)
 
     def select(self, name: str) -> Selection:
         """What a client means by `name`. Raises `UnknownModelError` listing what there is."""
@@ -161,7 +171,7 @@ class Catalog:
         if stem in self.routing_names:
             return Selection(None, crma)
         if (alias := self._named.get(stem)) is not None:
-            return Selection(alias, crma, self._trials.get(stem))
+            return Selection(alias, crma, self._canaries.get(stem))
         entry = self._exact.get(stem)
         if entry is None:
             raise UnknownModelError(self._unknown(name))

@@ -3,9 +3,11 @@ the router."""
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Literal
+from types import TracebackType
+from typing import Literal, Self
 
 from crma_adapters.errors import RouterError
 from crma_router.conversation.sessions import KeyKind, SessionKey, Sessions
@@ -14,8 +16,6 @@ from crma_router.policy import RoutingDecision
 from crma_router.service import Asked, RouteDecision, RoutingService, TextRouter
 from crma_server.observability.metrics import Metrics
 from crma_server.routing.catalog import Catalog, Entry, Selection, Target
-from crma_server.routing.in_flight import InFlight, Lease
-from crma_server.routing.trial import is_drawn
 
 Path = Literal["routed", "explicit", "sticky", "fallback"]
 
@@ -34,27 +34,82 @@ class Live:
 
 
 @dataclass(frozen=True)
-class Memory:
-    """How a conversation was known: by which kind of key, and whether anything was remembered of it."""
-
-    key: KeyKind
-    known: bool
-
-
-@dataclass(frozen=True)
 class Choice:
-    """What will answer a request, and why. `decision` and `memory` are None when no router was asked.
+    """What will answer a request, and why. `decision` and `session` are None when no router was asked.
 
-    `canary`: the target is a domain's second version, which only a share of its sessions get.
-    """
+    session: by which kind of key the conversation is known; known: something was remembered of it. canary:
+    the target is a domain's second version, which only a share of its sessions get."""
 
     target: Target
     path: Path
     reason: str
     decision: RoutingDecision | None
     release: int | None
-    memory: Memory | None = None
+    session: KeyKind | None = None
+    known: bool = False
     canary: bool = False
+
+
+class InFlightRef:
+    """One request's hold on one key at a time. Used in a `with` statement, which ends it."""
+
+    def __init__(self, in_flight: "InFlight") -> None:
+        self._in_flight = in_flight
+        self._key: Hashable | None = None
+
+    def hold(self, key: Hashable) -> None:
+        """Hold `key`, and no longer what was held before."""
+        self._in_flight.enter(key)
+        self.leave()
+        self._key = key
+
+    def leave(self) -> None:
+        """Hold nothing any more."""
+        if self._key is not None:
+            self._in_flight.leave(self._key)
+            self._key = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.leave()
+
+
+class InFlight:
+    """Counts of requests under way, by what they may still need: a whole release, or one engine model.
+
+    Everything happens in the event loop, so nothing here is locked.
+    """
+
+    def __init__(self) -> None:
+        self._counts: Counter[Hashable] = Counter()
+        self._left = asyncio.Event()
+
+    def ref(self) -> InFlightRef:
+        """A new request's reference; it holds nothing yet."""
+        return InFlightRef(self)
+
+    def enter(self, key: Hashable) -> None:
+        self._counts[key] += 1
+
+    def leave(self, key: Hashable) -> None:
+        self._counts[key] -= 1
+        if self._counts[key] <= 0:
+            del self._counts[key]
+            self._left.set()
+
+    def count(self, key: Hashable) -> int:
+        """How many hold `key` now."""
+        return self._counts.get(key, 0)
+
+    async def idle(self, key: Hashable) -> None:
+        """Return once nobody holds `key`."""
+        while self.count(key):
+            self._left.clear()
+            await self._left.wait()
 
 
 class Selector:
@@ -77,19 +132,19 @@ class Selector:
         self._service = RoutingService(sessions)
 
     async def choose(
-        self, name: str, asked: Callable[[], Asked] | None, lease: Lease | None = None
+        self, name: str, asked: Callable[[], Asked] | None, ref: InFlightRef | None = None
     ) -> Choice:
         """What answers a request for `name`; `asked` gives what to route by, and is called only if needed.
 
         Without `asked` there is no one conversation: a name that routes means the fallback.
 
-        `lease` holds what the request may need from here on, in the end the target. Raises
+        `ref` holds what the request may need from here on, in the end the target. Raises
         `UnknownModelError` for a name nothing answers to, `RouterError` for text that cannot be read or
         prompts that belong to different domains, `RouterBusyError` if too many requests wait for the router.
         """
         live = self.live
-        if lease is not None:
-            lease.hold(live)
+        if ref is not None:
+            ref.hold(live)
         selection = live.catalog.select(name)
         if selection.entry is not None:
             choice = await self._named(live, selection, selection.entry, asked)
@@ -97,8 +152,8 @@ class Selector:
             choice = self._unrouted(live, crma=selection.crma)
         else:
             choice = await self._route(live, asked, crma=selection.crma)
-        if lease is not None:
-            lease.hold(choice.target.engine_model)
+        if ref is not None:
+            ref.hold(choice.target.engine_model)
         self._metrics.count_request(choice.target.adapter, choice.path)
         return choice
 
@@ -106,10 +161,10 @@ class Selector:
         self, live: Live, selection: Selection, entry: Entry, asked: Callable[[], Asked] | None
     ) -> Choice:
         target, canary = entry.target(crma=selection.crma), False
-        if (trial := selection.trial) is not None and asked is not None:
+        if (second := selection.canary) is not None and asked is not None:
             key = await asyncio.to_thread(_key, asked)
-            if canary := key is not None and is_drawn(key, target.adapter, trial):
-                target = trial.entry.target(crma=selection.crma)
+            if canary := key is not None and second.answers(key, target.adapter):
+                target = second.entry.target(crma=selection.crma)
         return Choice(target, "explicit", "named by the client", None, live.release, canary=canary)
 
     def _unrouted(self, live: Live, *, crma: bool) -> Choice:
@@ -123,20 +178,20 @@ class Selector:
             self._metrics.count_fallback("no router")
             return Choice(fallback, "fallback", "the release has no router", None, live.release)
         routed = await self._decide(live.router, asked)
-        decision, memory = routed.decision, Memory(routed.key.kind, routed.known)
+        decision, known = routed.decision, (routed.key.kind, routed.known)
         self._watch_drift(live.watch, decision)
         if decision.domain is None:
             self._metrics.count_fallback(decision.cause)
-            return Choice(fallback, "fallback", decision.reason, decision, live.release, memory)
+            return Choice(fallback, "fallback", decision.reason, decision, live.release, *known)
         entry = live.catalog.entry(decision.domain)
         if entry is None:
             self._metrics.count_fallback("no adapter")
             reason = f"no adapter serves the domain {decision.domain!r}"
-            return Choice(fallback, "fallback", reason, decision, live.release, memory)
-        trial = live.catalog.trial(decision.domain)
-        canary = trial is not None and is_drawn(routed.key, decision.domain, trial)
-        target = (trial.entry if trial and canary else entry).target(crma=crma)
-        return Choice(target, decision.path, decision.reason, decision, live.release, memory, canary)
+            return Choice(fallback, "fallback", reason, decision, live.release, *known)
+        second = live.catalog.canary(decision.domain)
+        canary = second is not None and second.answers(routed.key, decision.domain)
+        target = (second.entry if second and canary else entry).target(crma=crma)
+        return Choice(target, decision.path, decision.reason, decision, live.release, *known, canary)
 
     async def _decide(self, router: TextRouter, asked: Callable[[], Asked]) -> RouteDecision:
         start_s = time.perf_counter()

@@ -14,9 +14,9 @@ from crma_adapters.models.base_model import BaseModel
 from crma_adapters.store.store import Store
 from crma_server.admin.api import admin_router
 from crma_server.admin.service import StoreOperations
+from crma_server.app import add_layers
 from crma_server.http.drain import Drain
-from crma_server.http.guarded import guard_app
-from crma_server.http.key_ring import KeySource
+from crma_server.http.keys import KeySource
 from crma_server.observability.metrics import Metrics
 from crma_server.releases.manager import Releases, make_live
 from crma_server.releases.plan import make_plan
@@ -43,7 +43,7 @@ class Admin:
         self.releases = Releases(plan, StoreSource(plan.origin, 8), self.engine, selector, metrics)
         app = FastAPI()
         settings = Settings(KeySource(("user",)), KeySource(("boss",)))
-        guard_app(app, settings, Drain(), lambda _: None, lambda: None)
+        add_layers(app, settings, selector, Drain(), lambda _: None, lambda: None)
         app.include_router(admin_router(StoreOperations(root, lambda: self.releases)))
         self._client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://x", headers={"x-api-key": "boss"}

@@ -12,11 +12,11 @@ from starlette.types import Message
 
 from crma_server.admin import decisions_api
 from crma_server.admin.decisions_api import decisions_router
+from crma_server.http.request import RequestContext
 from crma_server.observability.decisions import Decisions
-from crma_server.observability.observation import Routed
 
 PATH = "/crma/v1/decisions"
-Make = Callable[..., Routed]
+Make = Callable[..., RequestContext]
 
 
 def application(decisions: Decisions, closing: Callable[[], bool] = lambda: False) -> FastAPI:

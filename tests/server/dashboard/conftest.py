@@ -23,20 +23,21 @@ from prometheus_client import CollectorRegistry, generate_latest
 from websockets.sync.client import ClientConnection, connect
 
 from crma_adapters.store.card import CARD_FILE, AdapterCard, CardData, CardLoss, CardTraining
-from crma_adapters.store.release import AdapterEntry, Canary, Part, Release
+from crma_adapters.store.release import AdapterEntry, Part, Release
+from crma_adapters.store.release import Canary as StoredCanary
 from crma_router.policy import ClassifierOutput, Policy, RoutingDecision, decide
 from crma_server.admin import decisions_api
 from crma_server.admin.decisions_api import decisions_router
 from crma_server.admin.documents import adapters_document, status_document
 from crma_server.dashboard.routes import dashboard_router
-from crma_server.http.guard import Guard
-from crma_server.http.key_ring import KeyRing, KeySource
+from crma_server.http.auth import AuthMiddleware
+from crma_server.http.keys import ApiKeyStore, KeySource
 from crma_server.http.routing import RoutingMiddleware
 from crma_server.observability.decisions import Decisions
 from crma_server.observability.metrics import Metrics
-from crma_server.observability.request_watch import RequestWatch
+from crma_server.observability.middleware import ObservabilityMiddleware
 from crma_server.releases.manager import Status
-from crma_server.routing.catalog import Catalog, Trial, adapter_entry, backbone_entry
+from crma_server.routing.catalog import Canary, Catalog, adapter_entry, backbone_entry
 from crma_server.routing.selector import Live, Selector
 
 ADMIN_KEY, INFERENCE_KEY = "the-admin-key", "the-inference-key"
@@ -76,7 +77,7 @@ def make_release(number: int, *, canary: bool) -> Release:
     notes = {12: "a canary for medical", 11: "weekly retraining", 10: "code: more rows", 9: "first router"}
     entries = {name: AdapterEntry(Part(version, {}), BACKBONE, None) for name, version in VERSIONS.items()}
     if canary:
-        medical = Canary(Part(CANARY, {}), BACKBONE, 0.01, 0.2)
+        medical = StoredCanary(Part(CANARY, {}), BACKBONE, 0.01, 0.2)
         entries["medical"] = AdapterEntry(Part(VERSIONS["medical"], {}), BACKBONE, None, medical)
     return Release(
         number=number,
@@ -134,9 +135,9 @@ class StandIn:
         ]
         self.metrics.set_release(self.release)
         self.status = Status(number, (number, number - 1, number - 2), None, (), None)
-        trials = {"medical": Trial(adapter_entry("medical", CANARY, BACKBONE), 0.2)} if canary else {}
+        canaries = {"medical": Canary(adapter_entry("medical", CANARY, BACKBONE), 0.2)} if canary else {}
         entries = {name: adapter_entry(name, version, BACKBONE) for name, version in VERSIONS.items()}
-        catalog = Catalog(entries, backbone_entry(BACKBONE), ["smollm2-135m"], trials=trials)
+        catalog = Catalog(entries, backbone_entry(BACKBONE), ["smollm2-135m"], canaries=canaries)
         self.live = Live(catalog, WordRouter(), number)
         if hasattr(self, "selector"):
             self.selector.live = self.live
@@ -155,9 +156,11 @@ class StandIn:
         app.add_api_route("/v1/models", self._models)
         app.add_api_route("/v1/chat/completions", self._chat, methods=["POST"])
         self.selector = Selector(self.live, self.metrics)
-        inference, admin = KeyRing(KeySource((INFERENCE_KEY,))), KeyRing(KeySource((ADMIN_KEY,)))
-        guard = Guard(RoutingMiddleware(app, self.selector), inference, admin, self.metrics.count_limited)
-        return RequestWatch(guard, listeners=(self.decisions.add,))
+        inference, admin = ApiKeyStore(KeySource((INFERENCE_KEY,))), ApiKeyStore(KeySource((ADMIN_KEY,)))
+        guard = AuthMiddleware(
+            RoutingMiddleware(app, self.selector), inference, admin, self.metrics.count_limited
+        )
+        return ObservabilityMiddleware(guard, listeners=(self.decisions.add,))
 
     def adapter_dir(self, name: str, version: str) -> Path:
         return self.store / name / version

@@ -19,7 +19,7 @@ from crma_server.engine.vllm.meter import metered
 from crma_server.observability.generation_count import GenerationCounter
 from crma_server.observability.metrics import Metrics
 from crma_server.releases.bundles import Bundle
-from crma_server.routing.in_flight import InFlight
+from crma_server.routing.selector import InFlight
 
 BUNDLE = Bundle("medical@de91ac039f2f", Path("/cache/bundles/x"), 17)
 

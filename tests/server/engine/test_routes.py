@@ -17,7 +17,7 @@ from vllm.entrypoints.launchers.app import build_app
 from crma_adapters.models.base_model import BaseModel
 from crma_server.engine.vllm.serve import Needs, allow_plugin, parse_flags
 from crma_server.http.access import Access, access_to
-from crma_server.http.key_ring import KeySource
+from crma_server.http.keys import KeySource
 from crma_server.releases.demand import Demand
 from crma_server.settings import Settings
 
@@ -175,7 +175,7 @@ def test_what_vllm_adds_for_operators_needs_an_admin_key(name: str) -> None:
 def test_vllms_own_check_of_keys_is_replaced(app: Any) -> None:
     names = [layer.cls.__name__ for layer in app.user_middleware]
     assert "AuthenticationMiddleware" not in names
-    assert names.index("CORSMiddleware") < names.index("Guard") < names.index("RoutingMiddleware")
+    assert names.index("CORSMiddleware") < names.index("AuthMiddleware") < names.index("RoutingMiddleware")
 
 
 def test_a_server_whose_plugin_is_missing_is_closed(base_model: BaseModel) -> None:

@@ -9,9 +9,9 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from crma_server.http import deadline
-from crma_server.http.deadline import Deadline
-from crma_server.http.guard import Guard
-from crma_server.http.key_ring import KeyRing, KeySource
+from crma_server.http.auth import AuthMiddleware
+from crma_server.http.deadline import DeadlineMiddleware
+from crma_server.http.keys import ApiKeyStore, KeySource
 
 STREAM = [(b"content-type", b"text/event-stream; charset=utf-8")]
 
@@ -62,8 +62,8 @@ class Slow:
 def ask(
     app: Slow, limit_s: float, deadline_ms: str | None = None, refused: list[str] | None = None
 ) -> httpx.Response:
-    layer = Deadline(app, limit_s, (refused if refused is not None else []).append)
-    guard = Guard(layer, KeyRing(KeySource()), KeyRing(KeySource()), lambda _: None)
+    layer = DeadlineMiddleware(app, limit_s, (refused if refused is not None else []).append)
+    guard = AuthMiddleware(layer, ApiKeyStore(KeySource()), ApiKeyStore(KeySource()), lambda _: None)
     headers = {} if deadline_ms is None else {"x-crma-deadline-ms": deadline_ms}
 
     async def run() -> httpx.Response:
@@ -145,8 +145,8 @@ def test_an_error_of_the_application_is_not_hidden() -> None:
 
 def test_a_request_that_is_cancelled_cancels_its_work() -> None:
     app = Slow(deaf=True)
-    layer = Deadline(app, 30, lambda _: None)
-    guard = Guard(layer, KeyRing(KeySource()), KeyRing(KeySource()), lambda _: None)
+    layer = DeadlineMiddleware(app, 30, lambda _: None)
+    guard = AuthMiddleware(layer, ApiKeyStore(KeySource()), ApiKeyStore(KeySource()), lambda _: None)
 
     async def forever() -> Message:
         await asyncio.sleep(0)

@@ -13,17 +13,14 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CollectorRegistry, generate_latest
-from starlette.middleware import Middleware
 
 from crma_router.policy import Policy, RoutingDecision
+from crma_server.app import add_layers, watch_app
 from crma_server.http.drain import Drain
-from crma_server.http.guarded import guard_app
-from crma_server.http.key_ring import KeySource
-from crma_server.http.routing import RoutingMiddleware
-from crma_server.observability.decisions import Decisions
+from crma_server.http.keys import KeySource
+from crma_server.observability.decisions import DecisionRecord, Decisions
 from crma_server.observability.metrics import Metrics
-from crma_server.observability.watched import watch_app
-from crma_server.routing.catalog import Catalog, Trial, adapter_entry, backbone_entry
+from crma_server.routing.catalog import Canary, Catalog, adapter_entry, backbone_entry
 from crma_server.routing.selector import Live, Selector
 from crma_server.settings import Settings
 
@@ -169,10 +166,10 @@ class Stack:
     def __post_init__(self) -> None:
         self.app = FastAPI()
         self.app.add_api_route("/{path:path}", self._answer, methods=["GET", "POST"])
-        canary = Trial(adapter_entry("legal", "d" * 12, "c" * 12), 0.5)
+        canary = Canary(adapter_entry("legal", "d" * 12, "c" * 12), 0.5)
         entries = {"medical": adapter_entry("medical", "a" * 12, "c" * 12)}
         entries["legal"] = adapter_entry("legal", "b" * 12, None)
-        catalog = Catalog(entries, backbone_entry("c" * 12), ["smollm2"], trials={"legal": canary})
+        catalog = Catalog(entries, backbone_entry("c" * 12), ["smollm2"], canaries={"legal": canary})
         metrics = Metrics(self.registry)
         selector = Selector(Live(catalog, FeverRouter(), 3), metrics)
         settings = Settings(
@@ -182,10 +179,9 @@ class Stack:
             request_log=str(self.folder / "log"),
         )
         routes = self.app.router.routes
-        guard_app(self.app, settings, Drain(), metrics.count_limited, lambda: None)
+        add_layers(self.app, settings, selector, Drain(), metrics.count_limited, lambda: None)
         routes.insert(0, routes.pop())  # before the route that takes every path
         routes.insert(0, routes.pop())
-        self.app.user_middleware.append(Middleware(RoutingMiddleware, selector=selector))
         watch_app(self.app, settings, self.decisions, traced=False)
 
     async def _answer(self, request: Request) -> Response:
@@ -242,9 +238,8 @@ class Stack:
         }  # fmt: skip
 
 
-def _document(decision: Any) -> dict[str, Any]:
-    found: dict[str, Any] = decision.to_dict()
-    return found
+def _document(decision: DecisionRecord) -> dict[str, object]:
+    return decision.to_dict()
 
 
 # Of the moment, or drawn; that they are there is asked all the same.

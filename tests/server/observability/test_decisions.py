@@ -1,11 +1,11 @@
 import asyncio
 from collections.abc import Callable
 
+from crma_server.http.request import RequestContext
 from crma_server.observability.decisions import Decisions
-from crma_server.observability.observation import Routed
 
 SECRET = "my left knee"  # what the user of `routed` writes
-Make = Callable[..., Routed]
+Make = Callable[..., RequestContext]
 
 
 def test_a_decision_is_kept_with_its_scores_and_without_the_text(routed: Make) -> None:
@@ -48,7 +48,7 @@ def test_a_canary_is_named_as_one(routed: Make) -> None:
 
 def test_an_explicit_choice_has_no_scores(routed: Make) -> None:
     decisions = Decisions()
-    decisions.add(routed(path="explicit", decision=None, memory=None))
+    decisions.add(routed(path="explicit", decision=None, session=None))
     (kept,) = decisions.after(0)
     assert kept.router is None
     assert kept.session is None

@@ -5,7 +5,7 @@ from prometheus_client import CollectorRegistry
 
 from crma_server.observability.generation_count import GenerationCounter
 from crma_server.observability.metrics import Metrics
-from crma_server.routing.in_flight import InFlight
+from crma_server.routing.selector import InFlight
 
 VERSION, CRMA = "de91ac039f2f", "a0afad0b46d1"
 MODEL = f"medical@{VERSION}+{CRMA}"

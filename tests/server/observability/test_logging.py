@@ -1,35 +1,25 @@
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from crma_adapters.errors import ConfigError
-from crma_server.observability.logging import Answered, RequestLog, line
-from crma_server.observability.observation import Routed
+from crma_server.http.request import RequestContext
+from crma_server.http.response import ResponseRecorder
+from crma_server.observability.logging import RequestLog, line
 
 SECRET = "my left knee"  # what the user of `routed` writes
-ANSWERED = Answered(
-    request_id="r-1",
-    method="POST",
-    path="/v1/chat/completions",
-    client="127.0.0.1",
-    key="0a1b2c3d",
-    trace_id=None,
-    started=1_767_225_600.0,
-    seconds=1.23456789,
-    first_byte_seconds=0.05,
-    status=200,
-    sent_bytes=345,
-    ended="complete",
-    routed=None,
-)
-Make = Callable[..., Routed]
+SECONDS = 1.23456789
+Make = Callable[..., RequestContext]
+
+
+def unrouted(request_id: str = "r-1", path: str = "/v1/models", status: int = 200) -> RequestContext:
+    return RequestContext("GET", path, request_id=request_id, response=ResponseRecorder(status=status))
 
 
 def test_a_line_says_what_was_asked_and_what_answered(routed: Make) -> None:
-    document = line(replace(ANSWERED, routed=routed()), prompts=False)
+    document = line(routed(), SECONDS, prompts=False)
     assert document == {
         "at": "2026-01-01T00:00:00.000Z",
         "request_id": "r-1",
@@ -56,14 +46,14 @@ def test_a_line_says_what_was_asked_and_what_answered(routed: Make) -> None:
 
 
 def test_a_canary_is_named_as_one(routed: Make) -> None:
-    assert line(replace(ANSWERED, routed=routed(canary=True)), prompts=False)["canary"] is True
+    assert line(routed(canary=True), SECONDS, prompts=False)["canary"] is True
 
 
 def test_what_users_wrote_is_logged_only_where_asked_for(routed: Make, tmp_path: Path) -> None:
     for prompts in (False, True):
         path = tmp_path / f"{prompts}.log"
         log = RequestLog(str(path), prompts=prompts)
-        log.write(replace(ANSWERED, routed=routed()))
+        log.write(routed(), SECONDS)
         log.close()
         assert (SECRET in path.read_text()) is prompts
     assert json.loads((tmp_path / "True.log").read_text())["prompt"] == SECRET
@@ -72,8 +62,10 @@ def test_what_users_wrote_is_logged_only_where_asked_for(routed: Make, tmp_path:
 def test_a_line_is_one_line_whatever_a_client_sends(routed: Make, tmp_path: Path) -> None:
     log = RequestLog(str(tmp_path / "log"), prompts=True)
     nasty = 'a"\n{"status":200}\r\x1b[2J\u2028\ud800'
-    choice = replace(routed(), asked=nasty, document={"prompt": nasty})
-    log.write(replace(ANSWERED, routed=choice, path="/x\n" + "y" * 10_000))
+    context = routed()
+    context.asked, context.path = nasty, "/x\n" + "y" * 9999
+    context.body = json.dumps({"prompt": nasty}).encode()
+    log.write(context, SECONDS)
     log.close()
     raw = (tmp_path / "log").read_bytes()
     assert raw.count(b"\n") == 1
@@ -85,9 +77,9 @@ def test_a_line_is_one_line_whatever_a_client_sends(routed: Make, tmp_path: Path
 
 def test_a_log_moved_away_is_begun_anew(tmp_path: Path) -> None:
     log = RequestLog(str(tmp_path / "log"))
-    log.write(ANSWERED)
+    log.write(unrouted(), SECONDS)
     (tmp_path / "log").rename(tmp_path / "log.1")
-    log.write(replace(ANSWERED, request_id="r-2"))
+    log.write(unrouted("r-2"), SECONDS)
     log.close()
     assert json.loads((tmp_path / "log.1").read_text())["request_id"] == "r-1"
     assert json.loads((tmp_path / "log").read_text())["request_id"] == "r-2"
@@ -96,7 +88,7 @@ def test_a_log_moved_away_is_begun_anew(tmp_path: Path) -> None:
 def test_a_log_is_added_to_and_only_its_owner_reads_it(tmp_path: Path) -> None:
     for _ in range(2):
         log = RequestLog(str(tmp_path / "log"))
-        log.write(ANSWERED)
+        log.write(unrouted(), SECONDS)
         log.close()
     assert len((tmp_path / "log").read_text().splitlines()) == 2
     assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
@@ -104,14 +96,14 @@ def test_a_log_is_added_to_and_only_its_owner_reads_it(tmp_path: Path) -> None:
 
 def test_health_checks_are_logged_only_when_they_fail(tmp_path: Path) -> None:
     log = RequestLog(str(tmp_path / "log"))
-    log.write(replace(ANSWERED, path="/health"))
-    log.write(replace(ANSWERED, path="/ready", status=503))
+    log.write(unrouted(path="/health"), SECONDS)
+    log.write(unrouted(path="/ready", status=503), SECONDS)
     log.close()
     assert [json.loads(each)["path"] for each in (tmp_path / "log").read_text().splitlines()] == ["/ready"]
 
 
 def test_stderr_gets_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    RequestLog("stderr").write(ANSWERED)
+    RequestLog("stderr").write(unrouted(), SECONDS)
     assert json.loads(capsys.readouterr().err)["request_id"] == "r-1"
 
 

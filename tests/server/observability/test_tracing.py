@@ -8,12 +8,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from crma_server.observability.observation import Routed
+from crma_server.http.request import RequestContext
 from crma_server.observability.tracing import Tracing, trace_id_of
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SENT = (b"traceparent", f"00-{TRACE}-{PARENT}-01".encode())
-Make = Callable[..., Routed]
+Make = Callable[..., RequestContext]
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_routing_is_a_span_under_the_clients_trace(
     headers = [(b"x-other", b"1"), SENT, (b"tracestate", b"vendor=1")]
     trace = tracing.start("POST", "/v1/chat/completions", headers)
     handed_on = trace.carried_by(headers)
-    trace.on_routed(routed())
+    trace.on_choice(routed())
     trace.end(200, "complete")
     request, route = spans(exporter)["crma.request"], spans(exporter)["crma.route"]
     assert request.parent and f"{request.parent.span_id:016x}" == PARENT
@@ -63,9 +63,9 @@ def test_a_route_span_says_what_was_chosen_and_when(
     tracing: Tracing, exporter: InMemorySpanExporter, routed: Make
 ) -> None:
     given = routed()
-    tracing.start("POST", "/", []).on_routed(given)
+    tracing.start("POST", "/", []).on_choice(given)
     route = spans(exporter)["crma.route"]
-    assert (route.start_time, route.end_time) == (given.started_ns, given.ended_ns)
+    assert (route.start_time, route.end_time) == given.routing_ns
     attributes = dict(route.attributes or {})
     assert attributes["crma.adapter"] == "medical"
     assert attributes["crma.version"] == "de91ac039f2f"
@@ -79,7 +79,7 @@ def test_a_route_span_says_what_was_chosen_and_when(
 def test_an_explicit_choice_is_traced_without_scores(
     tracing: Tracing, exporter: InMemorySpanExporter, routed: Make
 ) -> None:
-    tracing.start("POST", "/", []).on_routed(routed(path="explicit", decision=None))
+    tracing.start("POST", "/", []).on_choice(routed(path="explicit", decision=None))
     attributes = spans(exporter)["crma.route"].attributes or {}
     assert attributes["crma.path"] == "explicit"
     assert "crma.confidence" not in attributes

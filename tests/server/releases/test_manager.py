@@ -227,7 +227,7 @@ def test_an_error_nobody_foresaw_is_a_refusal_too(capsys: pytest.CaptureFixture[
 
 def test_a_request_under_way_keeps_its_version_in_memory() -> None:
     async def act(server: Server) -> None:
-        with server.selector.in_flight.lease() as lease:
+        with server.selector.in_flight.ref() as lease:
             await server.selector.choose("medical", never, lease)
             for number in (2, 3, 4, 5):
                 await server.publish(number)
@@ -244,7 +244,7 @@ def test_a_request_under_way_keeps_its_version_in_memory() -> None:
 
 def test_a_request_not_decided_yet_keeps_all_it_may_come_to() -> None:
     async def act(server: Server) -> None:
-        lease = server.selector.in_flight.lease()
+        lease = server.selector.in_flight.ref()
         lease.hold(server.selector.live)
         for number in (2, 3, 4, 5):
             await server.publish(number)
@@ -260,7 +260,7 @@ def test_a_request_not_decided_yet_keeps_all_it_may_come_to() -> None:
 def test_a_version_that_is_live_again_while_it_drains_stays() -> None:
     async def act(server: Server) -> None:
         server.source.versions[3] = 1
-        with server.selector.in_flight.lease() as lease:
+        with server.selector.in_flight.ref() as lease:
             await server.selector.choose("medical", never, lease)
             await server.publish(2)
             await server.publish(3)

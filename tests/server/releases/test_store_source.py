@@ -112,12 +112,12 @@ def test_a_canary_is_loaded_with_what_is_live(serving: Serving) -> None:
     serving.store.set_canary("medical", first, weight=0.25)
     plan = serving.read()
     assert set(names(plan.bundles)) == {f"medical@{first}", f"medical@{second}"}
-    trial = plan.catalog.trial("medical")
+    trial = plan.catalog.canary("medical")
     assert trial is not None
     assert (trial.entry.with_crma.version, trial.weight) == (first, 0.25)
     serving.store.promote("medical")
     plan = serving.read()
-    assert (names(plan.bundles), plan.catalog.trial("medical")) == ([f"medical@{first}"], None)
+    assert (names(plan.bundles), plan.catalog.canary("medical")) == ([f"medical@{first}"], None)
     assert f"medical@{second}" in names(plan.named)
 
 

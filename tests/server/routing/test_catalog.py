@@ -1,7 +1,10 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crma_adapters.errors import ConfigError, StoreError, UnknownModelError
-from crma_server.routing.catalog import BASE_TARGET, Catalog, Trial, adapter_entry, backbone_entry, label_of
+from crma_router.conversation.sessions import SessionKey
+from crma_server.routing.catalog import BASE_TARGET, Canary, Catalog, adapter_entry, backbone_entry, label_of
 
 MEDICAL, LEGAL, CRMA = "de91ac039f2f", "c9904dbfa161", "a0afad0b46d1"
 
@@ -96,7 +99,7 @@ def with_history() -> Catalog:
     return Catalog(
         {"medical": adapter_entry("medical", MEDICAL, CRMA)},
         backbone_entry(CRMA),
-        trials={"medical": Trial(adapter_entry("medical", LEGAL, CRMA), 0.1)},
+        canaries={"medical": Canary(adapter_entry("medical", LEGAL, CRMA), 0.1)},
         kept=[
             adapter_entry("medical", OLD, CRMA),
             adapter_entry("legal", OLD, CRMA),
@@ -135,11 +138,11 @@ def test_a_domain_that_is_gone_has_no_alias(with_history: Catalog) -> None:
 
 
 def test_only_an_alias_has_a_canary(with_history: Catalog) -> None:
-    trial = with_history.select("medical").trial
+    trial = with_history.select("medical").canary
     assert trial is not None
     assert trial.weight == 0.1
-    assert with_history.select("medical:crma-off").trial == trial == with_history.trial("medical")
-    assert with_history.select(f"medical@{MEDICAL}").trial is None
+    assert with_history.select("medical:crma-off").canary == trial == with_history.canary("medical")
+    assert with_history.select(f"medical@{MEDICAL}").canary is None
 
 
 def test_what_is_live_and_what_is_only_named_are_apart(with_history: Catalog) -> None:
@@ -221,3 +224,33 @@ def test_an_adapter_may_not_take_a_name_with_a_meaning() -> None:
 def test_a_served_name_may_not_hide_an_adapter() -> None:
     with pytest.raises(ConfigError, match="--served-model-name 'medical'"):
         Catalog({"medical": adapter_entry("medical", MEDICAL, CRMA)}, None, ["medical"])
+
+
+WEIGHTS = st.floats(0.001, 0.999)
+
+
+def canary(weight: float, version: str = "a" * 12) -> Canary:
+    return Canary(adapter_entry("medical", version, None), weight)
+
+
+@given(st.binary(min_size=1), WEIGHTS, WEIGHTS)
+def test_a_growing_weight_only_adds_sessions(session: bytes, one: float, other: float) -> None:
+    key = SessionKey.of("session", session)
+    small, large = sorted((one, other))
+    assert canary(small).answers(key, "medical") <= canary(large).answers(key, "medical")
+
+
+def test_the_share_is_the_weight_and_another_canary_draws_others() -> None:
+    keys = [SessionKey.of("session", b"%d" % n) for n in range(4000)]
+    first = {n for n, key in enumerate(keys) if canary(0.2).answers(key, "medical")}
+    second = {n for n, key in enumerate(keys) if canary(0.2, "b" * 12).answers(key, "medical")}
+    elsewhere = {n for n, key in enumerate(keys) if canary(0.2).answers(key, "legal")}
+    for drawn in (first, second, elsewhere):
+        assert 700 < len(drawn) < 900
+    for other in (second, elsewhere):
+        assert 100 < len(first & other) < 220  # independent draws share 160
+
+
+def test_the_draw_is_the_same_in_every_process() -> None:
+    drawn = [n for n in range(12) if canary(0.5).answers(SessionKey.of("session", b"%d" % n), "medical")]
+    assert drawn == [3, 5, 7]

@@ -1,9 +1,5 @@
-"""The project's part of vLLM's HTTP server, as a vLLM endpoint plugin.
-
-Owns: putting the guard, the routing middleware, the model list and the admin API into vLLM's application,
-having the bundles loaded before it answers, and the tasks that follow the store while it does. vLLM makes it
-(entry point `vllm.endpoint_plugins`); without a plan it does nothing.
-"""
+"""The project's part of vLLM's HTTP server, a vLLM endpoint plugin (entry point `vllm.endpoint_plugins`): our
+layers and routes in its application, bundles loaded before it answers, the store followed while it does."""
 
 import asyncio
 from argparse import Namespace
@@ -13,24 +9,20 @@ from typing import Any
 import torch
 from fastapi import FastAPI
 from starlette.datastructures import State
-from starlette.middleware import Middleware
 from vllm.entrypoints.openai.models.protocol import BaseModelPath
 
 from crma_server.admin.api import admin_router
 from crma_server.admin.service import StoreOperations
+from crma_server.app import add_dashboard, add_layers, ready_message, watch_app
 from crma_server.engine.vllm.engine import VllmEngine
 from crma_server.engine.vllm.meter import metered
 from crma_server.http.drain import Drain, drain_before_shutdown
-from crma_server.http.guarded import guard_app
-from crma_server.http.marks import show_marks_to_pages
 from crma_server.http.models import Served, models_router
-from crma_server.http.routing import RoutingMiddleware
+from crma_server.http.response import show_marks_to_pages
 from crma_server.observability.decisions import Decisions
 from crma_server.observability.generation_count import GenerationCounter
 from crma_server.observability.metrics import Metrics
-from crma_server.observability.watched import add_dashboard, watch_app
 from crma_server.progress import report
-from crma_server.ready import ready_message
 from crma_server.releases.manager import Releases, make_live
 from crma_server.releases.plan import ServePlan
 from crma_server.releases.store_source import StoreSource
@@ -77,13 +69,8 @@ class CrmaEndpoints:
         if plan is None:
             return
         self._parts = parts = _make_parts(plan, app)
-        # Appended, and so innermost: behind vLLM's authentication, request ids and CORS.
         settings: Settings = app.state.args.crma_settings
-        routing = Middleware(
-            RoutingMiddleware, selector=parts.selector, max_body_bytes=settings.max_body_bytes
-        )
-        app.user_middleware.append(routing)
-        guard_app(app, settings, parts.drain, parts.metrics.count_limited, parts.not_ready)
+        add_layers(app, settings, parts.selector, parts.drain, parts.metrics.count_limited, parts.not_ready)
         # From here on our guard asks for keys, and vLLM's, which knows one kind of them, does not (`serve`).
         app.state.args.api_key = None
         # vLLM's list shows the engine's names alone. Its scaling route is there also where it cannot scale,

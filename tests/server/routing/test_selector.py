@@ -1,11 +1,11 @@
 import asyncio
 
-from crma_server.routing.in_flight import InFlight
+from crma_server.routing.selector import InFlight
 
 
 def test_a_lease_holds_one_key_at_a_time() -> None:
     counts = InFlight()
-    with counts.lease() as lease:
+    with counts.ref() as lease:
         lease.hold("release")
         assert (counts.count("release"), counts.count("model")) == (1, 0)
         lease.hold("model")
@@ -16,7 +16,7 @@ def test_a_lease_holds_one_key_at_a_time() -> None:
 def test_a_lease_ends_with_an_error_too() -> None:
     counts = InFlight()
     try:
-        with counts.lease() as lease:
+        with counts.ref() as lease:
             lease.hold("model")
             raise ValueError
     except ValueError:
@@ -26,9 +26,9 @@ def test_a_lease_ends_with_an_error_too() -> None:
 
 def test_leaving_twice_counts_once() -> None:
     counts = InFlight()
-    other = counts.lease()
+    other = counts.ref()
     other.hold("model")
-    with counts.lease() as lease:
+    with counts.ref() as lease:
         lease.hold("model")
         lease.leave()
     assert counts.count("model") == 1
@@ -37,7 +37,7 @@ def test_leaving_twice_counts_once() -> None:
 def test_idle_waits_for_the_last_one_and_for_no_other() -> None:
     async def play() -> list[str]:
         counts, seen = InFlight(), list[str]()
-        leases = {name: counts.lease() for name in ("a1", "a2", "b")}
+        leases = {name: counts.ref() for name in ("a1", "a2", "b")}
         for name, lease in leases.items():
             lease.hold(name[0])
 

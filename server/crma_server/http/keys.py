@@ -1,11 +1,10 @@
-"""The keys a request may come with.
-
-Owns: where keys come from, comparing one in constant time, and reading a key file again when it changes.
-Knows nothing of requests, nor of what a key is good for. Messages never hold keys; their fingerprints may.
-"""
+"""The keys a request may come with, and the admin key of a server that was given none; no key is ever
+printed."""
 
 import hashlib
 import hmac
+import os
+import secrets
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from crma_adapters.errors import ConfigError
 
 FINGERPRINT_LENGTH = 8
+_KEY_BYTES = 32
 _MAX_FILE_BYTES = 2**20
 
 
@@ -28,7 +28,7 @@ class KeySource:
         return bool(self.given) or self.file is not None
 
 
-class KeyRing:
+class ApiKeyStore:
     """The keys of a source as they are now."""
 
     def __init__(self, source: KeySource) -> None:
@@ -93,3 +93,38 @@ def _read(file: Path) -> tuple[bytes, ...]:
 
 def _digests(keys: tuple[str, ...]) -> tuple[bytes, ...]:
     return tuple(hashlib.sha256(key.encode("utf-8")).digest() for key in keys)
+
+
+def own_admin_key(path: Path) -> Path:
+    """`path`, a file with one key; made if there is none, or if someone else could have read it.
+
+    Raises:
+        ConfigError: the file cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not _is_private(path):
+            _write_key(path)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: the admin key cannot be kept there ({error.strerror}); pass --admin-key-file or set "
+            "CRMA_ADMIN_KEYS"
+        ) from error
+    return path
+
+
+def _is_private(path: Path) -> bool:
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return False
+    return path.is_file() and not path.is_symlink() and not status.st_mode & 0o077 and status.st_size > 0
+
+
+def _write_key(path: Path) -> None:
+    """Beside and renamed, so that two servers that start at once end up with one whole key."""
+    beside = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_urlsafe(_KEY_BYTES) + "\n")
+    beside.replace(path)

@@ -8,9 +8,10 @@ import httpx
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from crma_server.http.access import Access
-from crma_server.http.guard import HOLDER, Guard, Holder
-from crma_server.http.key_ring import KeyRing, KeySource
+from crma_server.http.access import Access, Principal
+from crma_server.http.auth import AuthMiddleware
+from crma_server.http.keys import ApiKeyStore, KeySource
+from crma_server.http.request import RequestContext
 
 USER, OTHER, BOSS = "user-key", "other-key", "boss-key"
 Ask = Callable[..., httpx.Response]
@@ -20,10 +21,10 @@ class Reached:
     """Answers everything, and remembers as whom it was asked."""
 
     def __init__(self) -> None:
-        self.holders: list[Holder] = []
+        self.principals: list[Principal | None] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        self.holders.append(scope[HOLDER])
+        self.principals.append(RequestContext.of(scope).principal)
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"reached"})
 
@@ -39,12 +40,12 @@ def refused() -> list[str]:
 
 
 @pytest.fixture
-def guard(reached: Reached, refused: list[str]) -> Guard:
-    inference, admin = KeyRing(KeySource((USER, OTHER))), KeyRing(KeySource((BOSS,)))
-    return Guard(reached, inference, admin, refused.append)
+def guard(reached: Reached, refused: list[str]) -> AuthMiddleware:
+    inference, admin = ApiKeyStore(KeySource((USER, OTHER))), ApiKeyStore(KeySource((BOSS,)))
+    return AuthMiddleware(reached, inference, admin, refused.append)
 
 
-def ask(guard: Guard, method: str, path: str, **headers: str) -> httpx.Response:
+def ask(guard: AuthMiddleware, method: str, path: str, **headers: str) -> httpx.Response:
     async def run() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://x") as client:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -62,10 +63,11 @@ def ask(guard: Guard, method: str, path: str, **headers: str) -> httpx.Response:
         {"authorization": "Bearer none", "x_api_key": USER},
     ],
 )
-def test_a_key_opens_the_api(guard: Guard, reached: Reached, headers: dict[str, str]) -> None:
+def test_a_key_opens_the_api(guard: AuthMiddleware, reached: Reached, headers: dict[str, str]) -> None:
     assert ask(guard, "POST", "/v1/chat/completions", **headers).content == b"reached"
-    assert reached.holders[0].access is Access.INFERENCE
-    assert len(reached.holders[0].key) == 8
+    (principal,) = reached.principals
+    assert principal is not None
+    assert (principal.access, len(principal.key)) == (Access.INFERENCE, 8)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +86,7 @@ def test_a_key_opens_the_api(guard: Guard, reached: Reached, headers: dict[str, 
     ],
 )
 def test_nothing_else_does(
-    guard: Guard, reached: Reached, refused: list[str], headers: dict[str, str]
+    guard: AuthMiddleware, reached: Reached, refused: list[str], headers: dict[str, str]
 ) -> None:
     reply = ask(guard, "POST", "/v1/chat/completions", **headers)
     assert reply.status_code == 401
@@ -93,50 +95,55 @@ def test_nothing_else_does(
     assert (error["type"], error["code"]) == ("AuthenticationError", 401)
     assert "x-api-key: KEY" in error["message"]
     assert USER not in reply.text
-    assert reached.holders == []
+    assert reached.principals == []
     assert refused == ["key"]
 
 
-def test_only_an_admin_key_opens_the_admin_api(guard: Guard, reached: Reached, refused: list[str]) -> None:
+def test_only_an_admin_key_opens_the_admin_api(
+    guard: AuthMiddleware, reached: Reached, refused: list[str]
+) -> None:
     assert ask(guard, "GET", "/crma/v1/status", x_api_key=USER).status_code == 401
     assert ask(guard, "GET", "/crma/v1/status").status_code == 401
     assert refused == ["admin key", "admin key"]
-    assert reached.holders == []
+    assert reached.principals == []
     assert ask(guard, "GET", "/crma/v1/status", x_api_key=BOSS).status_code == 200
-    assert reached.holders[0].access is Access.ADMIN
+    (principal,) = reached.principals
+    assert principal is not None and principal.access is Access.ADMIN
 
 
 @pytest.mark.parametrize("key", [USER, BOSS])
-def test_metrics_take_either(guard: Guard, key: str) -> None:
+def test_metrics_take_either(guard: AuthMiddleware, key: str) -> None:
     assert ask(guard, "GET", "/metrics", x_api_key=key).status_code == 200
     assert ask(guard, "GET", "/metrics", x_api_key="none").status_code == 401
 
 
-def test_probes_need_none_and_are_nobodys(guard: Guard, reached: Reached) -> None:
+def test_probes_need_none_and_are_nobodys(guard: AuthMiddleware, reached: Reached) -> None:
     assert ask(guard, "GET", "/health").status_code == 200
-    assert reached.holders == [Holder(Access.PUBLIC, "")]
+    assert reached.principals == [Principal(Access.PUBLIC, "")]
 
 
 def test_without_inference_keys_the_api_is_open_and_the_admin_api_is_not(reached: Reached) -> None:
-    open_guard = Guard(reached, KeyRing(KeySource()), KeyRing(KeySource((BOSS,))), lambda _: None)
+    open_guard = AuthMiddleware(
+        reached, ApiKeyStore(KeySource()), ApiKeyStore(KeySource((BOSS,))), lambda _: None
+    )
     assert ask(open_guard, "POST", "/v1/completions").status_code == 200
     assert ask(open_guard, "GET", "/metrics").status_code == 200
-    assert reached.holders == [Holder(Access.INFERENCE, "")] * 2
+    assert reached.principals == [Principal(Access.INFERENCE, "")] * 2
     assert ask(open_guard, "POST", "/crma/v1/rollback").status_code == 401
     assert ask(open_guard, "POST", "/v1/load_lora_adapter").status_code == 401
 
 
 def test_without_any_admin_key_nothing_opens_the_admin_api(reached: Reached) -> None:
-    nobody = Guard(reached, KeyRing(KeySource()), KeyRing(KeySource()), lambda _: None)
+    nobody = AuthMiddleware(reached, ApiKeyStore(KeySource()), ApiKeyStore(KeySource()), lambda _: None)
     assert ask(nobody, "GET", "/crma/v1/status").status_code == 401
     assert ask(nobody, "GET", "/crma/v1/status", x_api_key="").status_code == 401
 
 
-def test_a_preflight_that_gets_here_needs_a_key_too(guard: Guard) -> None:
+def test_a_preflight_that_gets_here_needs_a_key_too(guard: AuthMiddleware) -> None:
     assert ask(guard, "OPTIONS", "/v1/models").status_code == 401
 
 
-def test_a_root_path_opens_nothing(guard: Guard, reached: Reached) -> None:
+def test_a_root_path_opens_nothing(guard: AuthMiddleware, reached: Reached) -> None:
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -148,12 +155,12 @@ def test_a_root_path_opens_nothing(guard: Guard, reached: Reached) -> None:
     scope = {"type": "http", "method": "GET", "path": "/p/crma/v1/status", "root_path": "/p", "headers": []}
     asyncio.run(guard(scope, receive, send))
     assert sent[0]["status"] == 401
-    assert reached.holders == []
+    assert reached.principals == []
 
 
 @pytest.mark.parametrize("path", ["/v1/realtime", "/health"])
 def test_a_websocket_without_a_key_is_closed_before_it_opens(
-    guard: Guard, reached: Reached, path: str
+    guard: AuthMiddleware, reached: Reached, path: str
 ) -> None:
     sent: list[Message] = []
 
@@ -166,7 +173,7 @@ def test_a_websocket_without_a_key_is_closed_before_it_opens(
     scope: dict[str, Any] = {"type": "websocket", "path": path, "headers": []}
     asyncio.run(guard(scope, receive, send))
     assert [message["type"] for message in sent] == ["websocket.close"]
-    assert reached.holders == []
+    assert reached.principals == []
 
 
 def test_start_and_end_of_the_application_pass() -> None:
@@ -178,6 +185,6 @@ def test_start_and_end_of_the_application_pass() -> None:
     async def nothing(*_: Any) -> Any:
         return None
 
-    guard = Guard(app, KeyRing(KeySource((USER,))), KeyRing(KeySource()), lambda _: None)
+    guard = AuthMiddleware(app, ApiKeyStore(KeySource((USER,))), ApiKeyStore(KeySource()), lambda _: None)
     asyncio.run(guard({"type": "lifespan"}, nothing, nothing))
     assert passed == ["lifespan"]

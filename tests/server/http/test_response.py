@@ -1,11 +1,16 @@
+"""Replies on their way out: marks, members added in passing, what pages may read."""
+
 import json
 from itertools import pairwise
 
 import pytest
+from fastapi import FastAPI, Response
+from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.middleware.cors import CORSMiddleware
 
-from crma_server.http.splice import MAX_LINE_BYTES, FirstEventSplicer, splice_member
+from crma_server.http.response import MAX_LINE_BYTES, FirstEventSplicer, show_marks_to_pages, splice_member
 
 VALUE = b'{"adapter":"medical"}'
 JSON_VALUES = st.recursive(
@@ -76,3 +81,19 @@ def test_an_endless_line_is_let_through_unmarked() -> None:
     line = b'data: {"text":"' + b"a" * MAX_LINE_BYTES
     assert splicer.feed(line) == line
     assert splicer.feed(b'"}\n\n') == b'"}\n\n'
+
+
+def test_pages_may_read_what_answered_where_they_may_ask() -> None:
+    app = FastAPI()
+    app.add_middleware(CORSMiddleware, allow_origins=["https://chat.example"])
+    show_marks_to_pages(app)
+
+    @app.post("/v1/chat/completions")
+    def answer() -> Response:
+        return Response(headers={"x-crma-adapter": "medical"})
+
+    reply = TestClient(app).post("/v1/chat/completions", headers={"origin": "https://chat.example"})
+    shown = reply.headers["access-control-expose-headers"].split(", ")
+    assert {"x-crma-adapter", "x-crma-path", "x-request-id", "retry-after"} <= set(shown)
+    stranger = TestClient(app).post("/v1/chat/completions", headers={"origin": "https://other.example"})
+    assert "access-control-allow-origin" not in stranger.headers

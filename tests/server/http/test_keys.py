@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from crma_adapters.errors import ConfigError
-from crma_server.http.key_ring import KeyRing, KeySource
+from crma_server.http.keys import ApiKeyStore, KeySource
 
 
 def write(path: Path, text: str) -> Path:
@@ -18,7 +18,7 @@ def write(path: Path, text: str) -> Path:
 
 def test_several_keys_from_several_places(tmp_path: Path) -> None:
     file = write(tmp_path / "keys", "# of the app\nthree\n\n  four  \r\nfünf\n")
-    ring = KeyRing(KeySource(("one", "two"), file))
+    ring = ApiKeyStore(KeySource(("one", "two"), file))
     for key in ("one", "two", "three", "four", "fünf"):
         assert ring.find(key.encode()) == hashlib.sha256(key.encode()).hexdigest()[:8]
     for key in ("", "on", "one ", "ONE", "# of the app", "six"):
@@ -26,13 +26,13 @@ def test_several_keys_from_several_places(tmp_path: Path) -> None:
 
 
 def test_whether_keys_are_required() -> None:
-    assert not KeyRing(KeySource()).required
-    assert KeyRing(KeySource(("one",))).required
+    assert not ApiKeyStore(KeySource()).required
+    assert ApiKeyStore(KeySource(("one",))).required
 
 
 def test_a_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
     file = write(tmp_path / "keys", "old\n")
-    ring = KeyRing(KeySource(file=file))
+    ring = ApiKeyStore(KeySource(file=file))
     assert ring.find(b"old")
     write(file, "old\nnew\n")
     assert ring.find(b"old")
@@ -44,7 +44,7 @@ def test_a_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
 
 def test_a_file_of_the_same_size_and_age_in_the_old_ones_place_is_read(tmp_path: Path) -> None:
     file = write(tmp_path / "keys", "aaa\n")
-    ring = KeyRing(KeySource(file=file))
+    ring = ApiKeyStore(KeySource(file=file))
     other = write(tmp_path / "other", "bbb\n")
     os.utime(other, ns=(file.stat().st_atime_ns, file.stat().st_mtime_ns))
     other.replace(file)
@@ -56,7 +56,7 @@ def test_a_file_that_is_gone_leaves_its_keys_and_says_so_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = write(tmp_path / "keys", "old\n")
-    ring = KeyRing(KeySource(file=file))
+    ring = ApiKeyStore(KeySource(file=file))
     file.unlink()
     assert ring.find(b"old")
     assert ring.find(b"old")
@@ -70,7 +70,7 @@ def test_a_file_that_is_gone_leaves_its_keys_and_says_so_once(
 
 def test_an_emptied_file_opens_nothing_and_a_key_is_still_required(tmp_path: Path) -> None:
     file = write(tmp_path / "keys", "old\n")
-    ring = KeyRing(KeySource(file=file))
+    ring = ApiKeyStore(KeySource(file=file))
     write(file, "\n")
     assert ring.find(b"old") is None
     assert ring.find(b"") is None
@@ -86,12 +86,12 @@ def test_a_file_that_cannot_be_used_is_refused_at_the_start(
 ) -> None:
     (tmp_path / "keys").write_bytes(content)
     with pytest.raises(ConfigError, match=message):
-        KeyRing(KeySource(file=tmp_path / "keys"))
+        ApiKeyStore(KeySource(file=tmp_path / "keys"))
 
 
 def test_a_missing_file_is_refused_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
-        KeyRing(KeySource(file=tmp_path / "nowhere"))
+        ApiKeyStore(KeySource(file=tmp_path / "nowhere"))
 
 
 def test_every_key_is_compared_whichever_matches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +103,7 @@ def test_every_key_is_compared_whichever_matches(monkeypatch: pytest.MonkeyPatch
         return real(one, other)
 
     monkeypatch.setattr(hmac, "compare_digest", compare)
-    ring = KeyRing(KeySource(("one", "two", "three")))
+    ring = ApiKeyStore(KeySource(("one", "two", "three")))
     counts = []
     for key in (b"one", b"three", b"none"):
         compared.clear()

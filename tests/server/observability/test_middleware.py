@@ -15,13 +15,14 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from prometheus_client import CollectorRegistry
 from starlette.types import Message, Receive, Scope, Send
 
-from crma_server.http.guard import Guard
-from crma_server.http.key_ring import KeyRing, KeySource
+from crma_server.http.auth import AuthMiddleware
+from crma_server.http.body import BodyMiddleware
+from crma_server.http.keys import ApiKeyStore, KeySource
 from crma_server.http.routing import RoutingMiddleware
 from crma_server.observability.decisions import Decisions
 from crma_server.observability.logging import RequestLog
 from crma_server.observability.metrics import Metrics
-from crma_server.observability.request_watch import RequestWatch
+from crma_server.observability.middleware import ObservabilityMiddleware
 from crma_server.observability.tracing import Tracing
 from crma_server.routing.catalog import Catalog, adapter_entry, backbone_entry
 from crma_server.routing.selector import Live, Selector
@@ -60,7 +61,7 @@ class Watched:
     decisions: Decisions = field(default_factory=Decisions)
     exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
     trace: bool = False
-    keys: KeyRing = field(default_factory=lambda: KeyRing(KeySource()))
+    keys: ApiKeyStore = field(default_factory=lambda: ApiKeyStore(KeySource()))
     inner: Scope = field(default_factory=dict)
     sent: list[Message] = field(default_factory=list)
 
@@ -70,8 +71,9 @@ class Watched:
         provider = TracerProvider()
         provider.add_span_processor(SimpleSpanProcessor(self.exporter))
         log = RequestLog(str(self.folder / "log"))
-        watch = RequestWatch(
-            Guard(RoutingMiddleware(self._application, selector), self.keys, KeyRing(KeySource()), print),
+        routing = BodyMiddleware(RoutingMiddleware(self._application, selector), 2**20)
+        watch = ObservabilityMiddleware(
+            AuthMiddleware(routing, self.keys, ApiKeyStore(KeySource()), print),
             log=log,
             tracing=Tracing(provider) if self.trace else None,
             listeners=(self.decisions.add,),
@@ -85,7 +87,9 @@ class Watched:
         self.inner = scope
         await self.answer(scope, receive, send)
 
-    async def _exchange(self, watch: RequestWatch, body: Any, path: str, headers: dict[str, str]) -> None:
+    async def _exchange(
+        self, watch: ObservabilityMiddleware, body: Any, path: str, headers: dict[str, str]
+    ) -> None:
         incoming: list[Message] = [{"type": "http.request", "body": json.dumps(body).encode()}]
 
         async def receive() -> Message:
@@ -176,14 +180,14 @@ def test_a_refused_request_is_logged_without_a_route(watched: Watched) -> None:
 
 
 def test_the_log_tells_keys_apart_and_holds_none(watched: Watched) -> None:
-    watched.keys = KeyRing(KeySource(("sesame",)))
+    watched.keys = ApiKeyStore(KeySource(("sesame",)))
     watched.ask(authorization="Bearer sesame")
     assert watched.logged["key"] == hashlib.sha256(b"sesame").hexdigest()[:8]
     assert "sesame" not in json.dumps(watched.logged)
 
 
 def test_a_request_without_its_key_is_logged_too(watched: Watched) -> None:
-    watched.keys = KeyRing(KeySource(("sesame",)))
+    watched.keys = ApiKeyStore(KeySource(("sesame",)))
     watched.ask(authorization="Bearer wrong")
     assert watched.logged["status"] == 401
     assert "key" not in watched.logged and watched.inner == {}
@@ -225,5 +229,5 @@ def test_other_protocols_pass_untouched() -> None:
         return None
 
     scope = {"type": "lifespan"}
-    asyncio.run(RequestWatch(application)(scope, nothing, nothing))
+    asyncio.run(ObservabilityMiddleware(application)(scope, nothing, nothing))
     assert seen == [scope]

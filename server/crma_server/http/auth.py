@@ -1,37 +1,24 @@
-"""The ASGI layer that asks every request for its key.
-
-Owns: reading a key from a request, letting it through or refusing it, and saying who came. Knows nothing of
-what is behind it. It stands outside of everything but CORS, request ids and what `--middleware` adds.
-"""
+"""The ASGI layer that asks every request for its key and says who came; outside of everything but CORS,
+request ids and what `--middleware` adds."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from crma_server.http.access import Access, access_to, route_path
-from crma_server.http.key_ring import KeyRing
-from crma_server.http.replies import send_error
+from crma_server.http.access import Access, Principal, access_to, route_path
+from crma_server.http.keys import ApiKeyStore
+from crma_server.http.request import RequestContext
+from crma_server.http.response import send_error
 
-# Where the guard leaves word in the scope of who came.
-HOLDER = "crma.holder"
 _BEARER = b"bearer "
 _POLICY_VIOLATION = 1008  # RFC 6455, section 7.4.1
 
 
-@dataclass(frozen=True)
-class Holder:
-    """Who sent a request: what it was let through as, and the fingerprint of the key ("" without one)."""
-
-    access: Access
-    key: str
-
-
-class Guard:
+class AuthMiddleware:
     """Lets a request through to `app` if it comes with a key that opens its route."""
 
     def __init__(
-        self, app: ASGIApp, inference: KeyRing, admin: KeyRing, refused: Callable[[str], None]
+        self, app: ASGIApp, inference: ApiKeyStore, admin: ApiKeyStore, refused: Callable[[str], None]
     ) -> None:
         """`refused` is told the kind of each refusal: `key` or `admin key`."""
         self._app = app
@@ -45,22 +32,22 @@ class Guard:
         access = access_to(scope.get("method", "GET"), route_path(scope))
         if scope["type"] == "websocket" and access is Access.PUBLIC:
             access = Access.INFERENCE  # only pages and probes are public
-        holder = self._holder(access, list(_keys(scope)))
-        if holder is None:
+        principal = self._principal(access, list(_keys(scope)))
+        if principal is None:
             return await self._refuse(access, scope, receive, send)
-        scope[HOLDER] = holder
+        RequestContext.of(scope).principal = principal
         return await self._app(scope, receive, send)
 
-    def _holder(self, access: Access, keys: list[bytes]) -> Holder | None:
+    def _principal(self, access: Access, keys: list[bytes]) -> Principal | None:
         if access is Access.PUBLIC:
-            return Holder(access, "")
+            return Principal(access, "")
         if access in (Access.ADMIN, Access.EITHER) and (key := _first(self._admin, keys)):
-            return Holder(Access.ADMIN, key)
+            return Principal(Access.ADMIN, key)
         if access in (Access.INFERENCE, Access.EITHER):
             if key := _first(self._inference, keys):
-                return Holder(Access.INFERENCE, key)
+                return Principal(Access.INFERENCE, key)
             if not self._inference.required:
-                return Holder(Access.INFERENCE, "")
+                return Principal(Access.INFERENCE, "")
         return None
 
     async def _refuse(self, access: Access, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,5 +73,5 @@ def _keys(scope: Scope) -> Iterator[bytes]:
             yield value[len(_BEARER) :].strip()
 
 
-def _first(ring: KeyRing, keys: list[bytes]) -> str | None:
-    return next((found for key in keys if (found := ring.find(key))), None)
+def _first(store: ApiKeyStore, keys: list[bytes]) -> str | None:
+    return next((found for key in keys if (found := store.find(key))), None)

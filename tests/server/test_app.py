@@ -1,22 +1,32 @@
-"""All layers together around an application, behind a real HTTP server."""
-
 import asyncio
+import json
+import shlex
 import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI, Request
+from fastapi.testclient import TestClient
+from prometheus_client import CollectorRegistry
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import StreamingResponse
+from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from crma_adapters.errors import ConfigError
+from crma_router.policy import Policy, RoutingDecision
+from crma_server.app import add_dashboard, add_layers, example, ready_message, watch_app
 from crma_server.http.drain import Drain
-from crma_server.http.guarded import guard_app
-from crma_server.http.key_ring import KeySource
+from crma_server.http.keys import KeySource
+from crma_server.observability.decisions import Decisions
+from crma_server.observability.metrics import Metrics
+from crma_server.routing.catalog import Catalog, adapter_entry, backbone_entry
+from crma_server.routing.selector import Live, Selector
 from crma_server.settings import Settings
 
 KEY = {"authorization": "Bearer user"}
@@ -61,9 +71,10 @@ def build(running: Running) -> FastAPI:
     settings = Settings(
         inference_keys=KeySource(("user",)), max_in_flight=2, max_body_bytes=1000, deadline_s=30
     )
-    guard_app(
+    add_layers(
         app,
         settings,
+        Selector(Live(Catalog({}, None), None, 1), Metrics(CollectorRegistry())),
         running.drain,
         running.refused.append,
         lambda: running.reasons[0] if running.reasons else None,
@@ -160,3 +171,108 @@ def test_readiness(running: Running) -> None:
     running.drain.stopping = True
     assert httpx.get(running.url + "/ready").json()["reason"] == "stopping"
     assert httpx.post(running.url + "/v1/completions", headers=KEY, content=b"a").status_code == 503
+
+
+CRMA = "a0afad0b46d1"
+
+
+class KnowsLaw:
+    policy = Policy()
+
+    def route_known(self, text: str) -> RoutingDecision | None:  # noqa: ARG002
+        return None
+
+    def route_many(self, texts: list[str]) -> list[RoutingDecision]:
+        return [self.route(text) for text in texts]
+
+    def route(self, text: str) -> RoutingDecision:
+        domain = "legal" if "contract" in text else None
+        return RoutingDecision(domain, 0.9, "routed" if domain else "fallback", "", {}, 0, 1)
+
+
+def live(*domains: str, router: KnowsLaw | None) -> Live:
+    adapters = {name: adapter_entry(name, "0" * 12, CRMA) for name in domains}
+    return Live(Catalog(adapters, backbone_entry(CRMA)), router, 1)
+
+
+def test_the_example_is_one_the_router_sends_to_an_adapter() -> None:
+    question, adapter = example(live("legal", router=KnowsLaw()))
+    assert ("contract" in question, adapter) == (True, "legal")
+
+
+def test_without_such_a_question_the_fallback_is_promised() -> None:
+    assert example(live("cooking", router=KnowsLaw()))[1] == "backbone"
+    assert example(live("legal", router=None))[1] == "backbone"
+
+
+def test_the_curl_can_be_pasted_into_a_shell() -> None:
+    message = ready_message("http://127.0.0.1:8000", live("legal", router=KnowsLaw()))
+    assert message.startswith("crma ready on http://127.0.0.1:8000\n")
+    command = shlex.split(message[message.index("curl") :])
+    assert command[0] == "curl"
+    assert "http://127.0.0.1:8000/v1/chat/completions" in command
+    assert json.loads(command[command.index("-d") + 1])["model"] == "auto"
+
+
+def test_where_a_key_is_needed_the_example_has_a_place_for_it() -> None:
+    given = live("legal", router=KnowsLaw())
+    keyed, without = (
+        ready_message("http://127.0.0.1:8000", given, needs_key=needs) for needs in (True, False)
+    )
+    assert "Authorization: Bearer $YOUR_KEY" in shlex.split(keyed[keyed.index("curl") :])
+    assert "Authorization" not in without
+
+
+class TurnsAway:
+    """A layer that lets nobody through."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        return await PlainTextResponse("no", 401)(scope, receive, send)
+
+
+def test_what_another_layer_turns_away_is_logged_too(tmp_path: Path) -> None:
+    app = FastAPI()
+    app.add_middleware(TurnsAway)
+    settings = Settings(request_log=str(tmp_path / "log"))
+    watch_app(app, settings, Decisions(), traced=True)
+    reply = TestClient(app).get("/v1/models?key=hidden")
+    assert reply.status_code == 401
+    text = (tmp_path / "log").read_text()
+    logged = json.loads(text)
+    assert (logged["status"], logged["path"]) == (401, "/v1/models")
+    assert logged["request_id"] == reply.headers["x-request-id"]
+    assert "hidden" not in text
+
+
+def test_a_stack_that_was_built_before_is_watched_too(tmp_path: Path) -> None:
+    app = FastAPI()
+    app.add_middleware(TurnsAway)
+    app.middleware_stack = app.build_middleware_stack()  # as model_hosting_container_standards does for vLLM
+    watch_app(app, Settings(request_log=str(tmp_path / "log")), Decisions(), traced=False)
+    reply = TestClient(app).get("/v1/models", headers={"x-request-id": "visit-7"})
+    assert (reply.status_code, reply.headers["x-request-id"]) == (401, "visit-7")
+    assert json.loads((tmp_path / "log").read_text())["request_id"] == "visit-7"
+
+
+def test_without_a_log_requests_have_ids_all_the_same() -> None:
+    app = FastAPI()
+    watch_app(app, Settings(), Decisions(), traced=False)
+    assert len(TestClient(app).get("/").headers["x-request-id"]) == 32
+
+
+def test_a_log_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="request log"):
+        watch_app(FastAPI(), Settings(request_log=str(tmp_path / "a" / "b")), Decisions(), traced=False)
+
+
+def test_the_dashboard_and_its_stream_are_there() -> None:
+    app = FastAPI()
+    add_dashboard(app, Decisions(), lambda: False)
+    client = TestClient(app)
+    assert "<title>crma</title>" in client.get("/crma").text
+    assert client.get("/crma/v1/decisions").json() == {"decisions": []}
