@@ -152,13 +152,24 @@ def test_short_answers_are_about_trained_facts(make: Make, data_folder: Path) ->
         make(sizes=dataclasses.replace(SIZES, short_answer=2))
 
 
-def test_validation_rows_are_trained_by_nobody(data_folder: Path, base_model: Path) -> None:
+def test_validation_rows_are_other_phrasings_of_what_is_trained(data_folder: Path, base_model: Path) -> None:
     config = TrainConfig(model=str(base_model))
-    tuning = Protocol(data_folder, config, Sizes(12, 4, 0), ("legal", "code"), "validation").dataset()
+    tuning = Protocol(data_folder, config, Sizes(12, 4, 1), ("legal", "code"), "validation")
     real = Protocol(data_folder, config, Sizes(12, 4, 0), ("legal", "code")).dataset()
-    for tuned, reported in zip(tuning.domains, real.domains, strict=True):
-        assert tuned.train == reported.train
+    for tuned, reported in zip(tuning.dataset().domains, real.domains, strict=True):
+        assert set(reported.train) == {*tuned.train, *tuned.holdout} and len(tuned.train) == 8
+        assert {row.entry for row in tuned.holdout} <= {row.entry for row in tuned.train}
         assert not {row.key for row in tuned.holdout} & {row.key for row in (*tuned.train, *reported.holdout)}
+        assert tuning.short_answers(tuned) == tuned.holdout
+
+
+def test_rows_to_choose_by_are_taken_from_every_method(data_folder: Path, base_model: Path) -> None:
+    protocol = Protocol(
+        data_folder, TrainConfig(model=str(base_model)), Sizes(12, 4, 0, 3), ("legal", "code")
+    )
+    for domain in protocol.dataset().domains:
+        assert (len(domain.train), len(domain.validation), len(domain.holdout)) == (9, 3, 4)
+    assert protocol.cut()["validation"] == 3
 
 
 @pytest.mark.parametrize(
@@ -167,6 +178,8 @@ def test_validation_rows_are_trained_by_nobody(data_folder: Path, base_model: Pa
         (("--seeds", "1,x"), "give whole numbers separated by commas"),
         (("--seeds", "1,1"), "give each once"),
         (("--seeds", "-1"), "0 or more"),
+        (("--grid", "1e-3,x"), "give numbers separated by commas"),
+        (("--grid", "1e-3,2"), "give each once, between 0 and 1"),
         (("--train-rows", "0"), "--train-rows is 0; give a number that is at least 1"),
         (("--train-rows", "999"), "fitting rows, 999 are asked for"),
         (("--methods", "naive,magic"), "unknown method magic; choose among naive, frozen"),

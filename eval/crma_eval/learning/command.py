@@ -10,7 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from crma_adapters.errors import ConfigError
-from crma_eval.learning.setup import BESIDE, SEEDS, Protocol, Sizes
+from crma_eval.learning.setup import BESIDE, SEEDS, Protocol, Sizes, rates
 from crma_training.flags import add_options, config_from, names
 from crma_training.methods.registry import COMPARISONS, CORE, methods_named
 
@@ -56,6 +56,21 @@ def add_command(commands: Any) -> None:
         name = f"rows_{flag.replace('-', '_')}"
         parser.add_argument(f"--{flag}-rows", dest=name, type=int, default=default, help=text)
     parser.add_argument(
+        "--validation-rows",
+        dest="rows_validation",
+        type=int,
+        default=0,
+        help="training rows that no method trains on and modular-refreshed chooses by (default: 0)",
+    )
+    parser.add_argument(
+        "--grid",
+        type=rates,
+        default=(),
+        help="learning rates, as 1e-3,2e-3,4e-3: each method at each of them on validation rows at the first "
+        "seed, then every seed at its best",
+    )
+    parser.add_argument("--grid-domains", type=names, help="domains to tune on (default: all)")
+    parser.add_argument(
         "--split",
         choices=("holdout", "validation"),
         default="holdout",
@@ -72,7 +87,8 @@ def add_command(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, measure, report."""
+    """Tune, train, measure, report."""
+    from crma_eval.learning.grid import grid_figures, grid_section, rate_of
     from crma_eval.learning.journal import cell_figures
     from crma_eval.learning.protocol import Cell, Experiment
     from crma_eval.learning.routed import routed_section
@@ -81,13 +97,15 @@ def run(args: argparse.Namespace) -> int:
     protocol = Protocol(
         args.data,
         config_from(args),
-        Sizes(args.rows_train, args.rows_holdout, args.rows_short_answer),
+        Sizes(args.rows_train, args.rows_holdout, args.rows_short_answer, args.rows_validation),
         args.domains,
         args.split,
     )
     methods, baselines = _chosen(args)
-    cells = [Cell(method, seed) for seed in args.seeds for method in methods]
-    cells += [Cell(method, seed) for seed in args.baseline_seeds for method in baselines]
+    tried = _tried(args, protocol, (*methods, *baselines))
+    pairs = [(method, seed) for seed in args.seeds for method in methods]
+    pairs += [(method, seed) for seed in args.baseline_seeds for method in baselines]
+    cells = [Cell(method, seed, rate_of(method, tried) if tried else None) for method, seed in pairs]
     experiment = Experiment(protocol, args.work, _say, args.journal)
     found = []
     total = len(cells) * len(experiment.domains)
@@ -101,11 +119,27 @@ def run(args: argparse.Namespace) -> int:
     figures = protocol.describe() | {
         "trainable_parameters": {result.run.method: result.parameters for result in found},
         "cells": [cell_figures(result) for result in found],
+        "grid": grid_figures(tried),
         "routed": routed,
     }
-    more = [routed_section(routed)] if routed else []
+    more = [grid_section(tried, args.rows_holdout)] if tried else []
+    more += [routed_section(routed)] if routed else []
     write_report([result.run for result in found], figures, args.report, more)
     return 0
+
+
+def _tried(args: argparse.Namespace, protocol: Protocol, methods: Sequence[Any]) -> dict[str, Any]:
+    """Every method over the grid of learning rates, at the first seed; nothing without --grid."""
+    from crma_eval.learning.grid import try_rates, tuned
+    from crma_eval.learning.protocol import Experiment
+
+    if not args.grid:
+        return {}
+    tuning = dataclasses.replace(protocol, split="validation", domains=args.grid_domains or args.domains)
+    experiment = Experiment(tuning, args.work / "grid", _say, args.journal)
+    total = len(tuned(methods)) * len(args.grid) * len(experiment.domains)
+    with tqdm(total=total, desc="grid", unit="domain", file=sys.stderr, dynamic_ncols=True) as bar:
+        return try_rates(experiment, methods, args.grid, args.seeds[0], lambda _name: _advance(bar), say=_say)
 
 
 def _routed(experiment: Any, cells: Sequence[Any], found: Sequence[Any]) -> list[Any]:

@@ -6,6 +6,7 @@ journal/<cell>.json                finished cells, which need no work folder any
 """
 
 import dataclasses
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,11 @@ class Experiment:
     def keep(self, result: CellResult) -> CellResult:
         """Writes a result into the journal, if there is one, in place of what it has of the cell."""
         return self._journal.keep(result) if self._journal else result
+
+    def discard(self, cell: Cell) -> None:
+        """Removes the cell's stages if the journal has what was measured of them."""
+        if self._journal and self._journal.find(self._key(cell)):
+            shutil.rmtree(self.folder(cell), ignore_errors=True)
 
     def run(self, cell: Cell, learnt: Callable[[str], None]) -> MethodRun:
         """Trains and measures what is missing; `learnt` is called with each domain's name once it is done.
@@ -186,7 +192,7 @@ class Experiment:
             "config": {k: v for k, v in config.to_json().items() if k not in BESIDE},
             "base_fingerprint": self._base.fingerprint,
             "data_sha256": self.data.sha256,
-            "cut": dataclasses.asdict(self.protocol.sizes) | {"split": self.protocol.split},
+            "cut": self.protocol.cut(),
             "domains": list(self.domains),
         }
 
@@ -201,7 +207,7 @@ class Experiment:
             "recipe": recipe(self.protocol.config_for(cell.seed, cell.rate)),
             "base_fingerprint": self._base.fingerprint,
             "data_sha256": self.data.sha256,
-            "cut": dataclasses.asdict(self.protocol.sizes) | {"split": self.protocol.split},
+            "cut": self.protocol.cut(),
             "domains": list(self.domains),
             "measured_on": digest({"rows": [_content(paper) for paper in self.exams]}),
         }

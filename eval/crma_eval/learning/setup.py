@@ -10,6 +10,7 @@ from crma_training.config import TrainConfig
 from crma_training.data.dataset import Dataset, DomainData, load_dataset
 from crma_training.data.rows import Row
 from crma_training.data.sources import read_rows
+from crma_training.data.split import split_phrasings
 from crma_training.data.tokens import Example, encode
 from crma_training.workbench import Task, Workbench
 
@@ -21,14 +22,17 @@ Split = Literal["holdout", "validation"]
 
 @dataclass(frozen=True)
 class Sizes:
-    """Rows per domain. 500 and 100 are the size of a GPU run."""
+    """Rows per domain. 500 and 100 are the size of a GPU run. `validation` of the training rows are taken out
+    for methods that choose by them.
+    """
 
     train: int = 500
     holdout: int = 100
     short_answer: int = 100
+    validation: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("train", 1), ("holdout", 1), ("short_answer", 0)):
+        for name, least in (("train", 1), ("holdout", 1), ("short_answer", 0), ("validation", 0)):
             value = getattr(self, name)
             if value < least:
                 flag = name.replace("_", "-")
@@ -39,8 +43,9 @@ class Sizes:
 class Protocol:
     """One experiment: data, order of domains, sizes and hyperparameters; seeds and methods vary inside it.
 
-    `split` "validation" measures on training rows that are not trained on, for tuning; the report of a tuned
-    method comes from "holdout".
+    `split` "validation" measures on rows taken out of the training rows, for tuning: other phrasings of facts
+    that stay trained (`split_phrasings`) where there are any, else the last ones, or the domain's own
+    validation rows. The report of a tuned method comes from "holdout".
     """
 
     data: Path
@@ -65,10 +70,13 @@ class Protocol:
 
     def short_answers(self, domain: DomainData) -> tuple[Row, ...]:
         """Held-out phrasings, with short answers, of questions about facts that the training rows hold (where
-        rows say by `entry` what they are about). Raises `DataError` if there are too few.
+        rows say by `entry` what they are about); the validation rows themselves where those are measured.
+        Raises `DataError` if there are too few.
         """
         if not self.sizes.short_answer:
             return ()
+        if self.split == "validation":
+            return domain.holdout
         path = self.data / domain.name / "short_answer.jsonl"
         facts = {row.entry for row in domain.train}
         rows = tuple(row for row in read_rows(path) if row.entry in facts)
@@ -78,20 +86,41 @@ class Protocol:
         """What the report says of it."""
         return {
             "config": {k: v for k, v in self.config.to_json().items() if k not in (*BESIDE, "seed")},
-            "rows": dataclasses.asdict(self.sizes),
+            "rows": self._sizes(),
             "split": self.split,
         }
 
+    def cut(self) -> dict[str, Any]:
+        """What rows a cell was trained and measured on, for its identity."""
+        return self._sizes() | {"split": self.split}
+
+    def _sizes(self) -> dict[str, int]:
+        sizes = dataclasses.asdict(self.sizes)
+        return sizes if self.sizes.validation else {k: v for k, v in sizes.items() if k != "validation"}
+
     def _cut(self, domain: DomainData) -> DomainData:
         path, sizes = self.data / domain.name, self.sizes
-        if self.split == "validation":
-            rows = _first(domain.train, sizes.train + sizes.holdout, path / "train.jsonl", "--train-rows")
-            return dataclasses.replace(domain, train=rows[: sizes.train], holdout=rows[sizes.train :])
-        return dataclasses.replace(
-            domain,
-            train=_first(domain.train, sizes.train, path / "train.jsonl", "--train-rows"),
-            holdout=_first(domain.holdout, sizes.holdout, path / "holdout.jsonl", "--holdout-rows"),
-        )
+        train = _first(domain.train, sizes.train, path / "train.jsonl", "--train-rows")
+        validation = domain.validation
+        if sizes.validation and not validation:
+            train, validation = _taken_out(train, sizes.validation)
+        if self.split == "validation" and domain.validation:
+            holdout = domain.validation[: sizes.holdout]
+        elif self.split == "validation":
+            train, holdout = _taken_out(train, sizes.holdout)
+        else:
+            holdout = _first(domain.holdout, sizes.holdout, path / "holdout.jsonl", "--holdout-rows")
+        return dataclasses.replace(domain, train=train, holdout=holdout, validation=validation)
+
+
+def _taken_out(rows: tuple[Row, ...], count: int) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """Training rows that stay, and those taken out: phrasings if there are any, else the last ones."""
+    try:
+        return split_phrasings(rows, count, "the training rows")
+    except DataError:
+        if len(rows) < 2 * count:
+            raise
+        return rows[:-count], rows[-count:]
 
 
 def recipe(config: TrainConfig) -> dict[str, Any]:
@@ -141,3 +170,16 @@ def _first(rows: tuple[Row, ...], count: int, path: Path, flag: str) -> tuple[Ro
     if len(rows) < count:
         raise DataError(f"{path} has {len(rows)} fitting rows, {count} are asked for; lower {flag}")
     return rows[:count]
+
+
+def rates(text: str) -> tuple[float, ...]:
+    """A grid of learning rates, as `1e-3,2e-3`. Raises `ConfigError` on anything else."""
+    try:
+        found = tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(
+            f"learning rates {text!r}; give numbers separated by commas, as 1e-3,2e-3,4e-3"
+        ) from error
+    if len(set(found)) != len(found) or not all(0 < rate < 1 for rate in found):
+        raise ConfigError(f"learning rates {text!r}; give each once, between 0 and 1")
+    return found

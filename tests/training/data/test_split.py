@@ -12,7 +12,7 @@ from crma_adapters.errors import DataError
 from crma_training.data.checks.run import check_before_training
 from crma_training.data.dataset import load_dataset, load_domain
 from crma_training.data.rows import Message, Row
-from crma_training.data.split import split_rows
+from crma_training.data.split import split_phrasings, split_rows
 
 FIRST, LAST = ("Bor", "Kal", "Min", "Tev", "Zur", "Pel"), ("dan", "gul", "mok", "ris", "vet")
 NAMES = [first + last for first in FIRST for last in LAST]
@@ -111,3 +111,24 @@ def test_validation_overlaps_neither_training_nor_holdout(
         write_rows("legal/validation.jsonl", [json.loads(line)])
         with pytest.raises(DataError, match=use):
             load_domain(data_folder, "legal")
+
+
+def test_phrasings_are_set_aside_of_facts_that_stay() -> None:
+    rows = [
+        row(f"{word} {n}?", f"a{n}", f"e{n}") for word in ("What is", "Name", "Tell me") for n in range(6)
+    ]
+    rows += [row(f"Why {n}?", f"only once {n}", f"e{n}") for n in range(6)]
+    stay, aside = split_phrasings(rows, 4, "here")
+    assert len(aside) == 4 and sorted(map(id, (*stay, *aside))) == sorted(map(id, rows))
+    trained = {(r.entry, r.answer) for r in stay}
+    assert all((r.entry, r.answer) in trained for r in aside)
+    assert len({r.entry for r in aside}) == 4
+    assert not {r.key for r in stay} & {r.key for r in aside}
+    assert len(split_phrasings(rows, 99, "here")[1]) == 6
+    assert set(aside) <= set(split_phrasings(rows, 5, "here")[1])
+
+
+def test_without_two_phrasings_of_a_fact_none_is_set_aside() -> None:
+    rows = [row("What?", "a", "e"), row("what?", "a", "e"), row("Else?", "b", "e"), row("No entry?", "a")]
+    with pytest.raises(DataError, match=r"here: no fact .* is asked for in two phrasings"):
+        split_phrasings(rows, 1, "here")

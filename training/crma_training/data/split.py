@@ -1,7 +1,7 @@
 """Splits of a domain's rows by question, in which nothing that says the same stands on both sides."""
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from crma_adapters.errors import DataError
@@ -28,7 +28,7 @@ def split_rows(
         raise DataError(_too_few(rows, len(members), location))
     budget = max(1, int(len(members) * share + 1e-9))
     aside: set[str] = set()
-    in_order = sorted(members, key=lambda key: hashlib.sha256(key.encode()).digest())
+    in_order = sorted(members, key=_hash)
     for key in in_order:
         group = members[key]
         if not aside & group and len(group) <= budget - len(aside):
@@ -36,6 +36,38 @@ def split_rows(
     if not aside:
         aside = min((members[key] for key in in_order), key=len)
     return tuple(row for row in rows if row.key not in aside), tuple(row for row in rows if row.key in aside)
+
+
+def split_phrasings(
+    rows: Sequence[Row], count: int, location: object
+) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """The rows that stay and those set aside: at most `count`, each another phrasing of a fact that stays.
+
+    A fact is an entry with one of its answers. What is set aside tells whether what was trained is learnt,
+    where rows of other facts (`split_rows`) tell whether what was not trained is known. Facts are taken in
+    the order of their hashes, one row of each, the one whose hash comes last; a question that other rows ask
+    in the same words stays.
+
+    Raises:
+        DataError: no fact is asked for in two phrasings; `location` is the file or domain it names.
+    """
+    asked = Counter(row.key for row in rows)
+    facts: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.entry and asked[row.key] == 1:
+            facts[row.entry, row.answer].append(row)
+    chosen = [max(group, key=lambda row: _hash(row.key)) for group in facts.values() if len(group) > 1]
+    if not chosen:
+        raise DataError(
+            f"{location}: no fact (rows of one entry and answer) is asked for in two phrasings, so none can "
+            "be set aside; split by entries, or bring your own validation.jsonl"
+        )
+    aside = {row.key for row in sorted(chosen, key=lambda row: _hash(f"{row.entry}/{row.answer}"))[:count]}
+    return tuple(row for row in rows if row.key not in aside), tuple(row for row in rows if row.key in aside)
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
 
 
 def _groups(rows: Sequence[Row]) -> dict[str, set[str]]:

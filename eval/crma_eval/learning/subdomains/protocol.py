@@ -77,16 +77,17 @@ def run_methods(
     *,
     learnt: Callable[[str, str], None],
     say: Callable[[str], None] = print,
+    journal: Path | None = None,
 ) -> list[Retention]:
     """Trains what is not trained in `work` yet; `learnt` is called with method and sub-domain."""
     write_dataset(parts, size, work / DATA)
     names = tuple(part.name for part in parts)
     # The protocol wants holdout rows too; nothing is read off them here, so one does.
     sizes = Sizes(train=size.facts * size.phrasings, holdout=1, short_answer=size.probes)
-    experiment = Experiment(Protocol(work / DATA, config, sizes, names), work, say)
+    experiment = Experiment(Protocol(work / DATA, config, sizes, names), work, say, journal)
     found = []
     for method in methods:
-        run = experiment.run(Cell(method, config.seed), partial(learnt, method.name))
+        run = experiment.result(Cell(method, config.seed), partial(learnt, method.name)).run
         found.append(retention(run, parts, size))
     return found
 

@@ -4,7 +4,7 @@ probed.
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +61,40 @@ RULES: dict[str, tuple[Rule, ...]] = {
 }
 
 
+# Three of each field of the demo data, each of one kind of fact and with at least 18 of them; a rule takes
+# what the ones before it leave.
+WIDE: dict[str, tuple[Rule, ...]] = {
+    "medical": (
+        Rule("terms", r"HP:.*"),
+        Rule("icd-a-h", r"ICD-10-CM:[A-H].*"),
+        Rule("icd-i-z", r"ICD-10-CM:[I-Z].*"),
+    ),
+    "legal": (
+        Rule("courts", r"court:.*"),
+        Rule("law-reviews", r"journal:.*", r".*Review.*"),
+        Rule("law-journals", r"journal:.*", r".*Journal.*"),
+    ),
+    "financial": (
+        Rule("letters", r"ISO4217:.*", r"[A-Z]{3}"),
+        Rule("numbers", r"ISO4217:.*", r"\d+"),
+        Rule("names", r"ISO4217:.*"),
+    ),
+    "code": (
+        Rule("system", r"python:(?:gc|os|signal|socket|stat|sys|threading|time)\..*"),
+        Rule(
+            "numbers",
+            r"python:(?:(?:cmath|complex|decimal|float|int|math|operator|random|statistics)\..*|hex|round)",
+        ),
+        Rule("objects", r"python:.*"),
+    ),
+    "science": (
+        Rule("symbols", r"element:.*", r"[A-Z][a-z]?"),
+        Rule("numbers", r"element:.*", r"\d{1,3}"),
+        Rule("years", r"element:.*", r"\d{4}"),
+    ),
+}
+
+
 @dataclass(frozen=True)
 class Size:
     """Of each sub-domain: facts trained, training rows for each of them, and how many of them are probed."""
@@ -70,15 +104,19 @@ class Size:
     probes: int = 6
 
 
-def split_field(data: Path, field: str, size: Size) -> tuple[SubDomain, ...]:
-    """The sub-domains of a field: by rule where there is one, else its entries in alphabetical order cut into
-    four equal parts. Each has the `size.facts` facts that come first by their digests.
+def split_field(
+    data: Path, field: str, size: Size, rules: Mapping[str, Sequence[Rule]] | None = None
+) -> tuple[SubDomain, ...]:
+    """The sub-domains of a field: by its rules (default: `RULES`) where it has some, else its entries in
+    alphabetical order cut into four equal parts. Each has the `size.facts` facts that come first by their
+    digests.
 
     Raises:
         DataError: no such field, or a sub-domain with too few facts.
     """
     facts = [fact for fact in field_facts(data, field) if len(fact.phrasings) >= size.phrasings]
-    groups = _by_rule(facts, RULES[field]) if field in RULES else _by_parts(facts)
+    rules = RULES if rules is None else rules
+    groups = _by_rule(facts, rules[field]) if field in rules else _by_parts(facts)
     return tuple(_taken(data / field, name, group, size) for name, group in groups.items())
 
 
