@@ -47,5 +47,14 @@ $(STAMP): pyproject.toml deploy/constraints.txt deploy/install.sh
 	  TORCH_CPU_INDEX="$(TORCH_CPU_INDEX)" sh deploy/install.sh
 	@touch $@
 
+# The engine's tests on another vLLM, in an environment of its own: make test-vllm VERSION=0.33.0
+.PHONY: test-vllm
+test-vllm:
+	@test -n "$(VERSION)" || { echo "make test-vllm VERSION=0.33.0"; exit 2; }
+	@PYTHON="$(PYTHON)" VENV=".venv-vllm-$(VERSION)" ENGINE="$(ENGINE)" TORCH_VERSION="$(TORCH_VERSION)" \
+	  TORCH_CPU_INDEX="$(TORCH_CPU_INDEX)" VLLM_VERSION="$(VERSION)" sh deploy/install.sh
+	.venv-vllm-$(VERSION)/bin/python -m crma_server.engine.vllm.compat > /dev/null
+	.venv-vllm-$(VERSION)/bin/python -m pytest tests/server/engine tests/server/test_serving.py
+
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

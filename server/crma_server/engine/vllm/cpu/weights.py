@@ -7,6 +7,7 @@ Owns: the packed copy, what it holds of which slot, and learning of a slot writt
 Does not know how a slot is read (`stacks`) or which rows use it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
@@ -55,6 +56,22 @@ class ModuleWeights:
             self._allocate(largest)
         for slot in stale:
             self._stacks.copy(slot, self._in_use[slot], self._packed)
+
+    def unreported(self) -> int | None:
+        """A slot that holds something else than what was read of it, though nobody said that it was
+        written."""
+        check = Packed(
+            self._packed.fits, torch.zeros_like(self._packed.a), tuple(map(torch.zeros_like, self._packed.b))
+        )
+        for slot in set(range(self._stacks.slots)) - self.stale:
+            ranks = self._stacks.ranks(slot)
+            if ranks != self._in_use[slot]:
+                return slot
+            self._stacks.copy(slot, ranks, check)
+            for read, now in zip((self._packed.a, *self._packed.b), (check.a, *check.b), strict=True):
+                if not torch.equal(read[slot].view(torch.int32), now[slot].view(torch.int32)):  # NaN too
+                    return slot
+        return None
 
     def outputs(self, y: torch.Tensor) -> Sequence[torch.Tensor]:
         """The columns of y (T, out) that each packed B adds to."""
@@ -121,6 +138,16 @@ class WeightsByModule:
             weights.read_stale()
         return weights
 
+    def check_slots(self) -> None:
+        """Read every slot back. Raises `RuntimeError` if one was written by something that did not say so:
+        its requests would be answered with the weights it held before."""
+        for weights in self._weights.values():
+            if (slot := weights.unreported()) is not None:
+                raise RuntimeError(
+                    f"adapter slot {slot} was written by something else than activate_adapter, which is all "
+                    "that crma's kernel hears of; expected the vLLM in deploy/constraints.txt: install that"
+                )
+
     def slot_written(self, layer: Any, slot: int) -> None:
         """Have vLLM's LoRA layer read a slot again when it is next used.
 
@@ -137,16 +164,23 @@ def report_activations(manager_class: Any) -> None:
     """Have vLLM's LoRA manager tell each layer's kernel wrapper of every slot it writes. Idempotent.
 
     vLLM has no hook for this. `activate_adapter` is the only place that writes adapters into slots, and a
-    changed adapter in the same slot under the same id (a reload in place) shows nowhere else.
+    changed adapter in the same slot under the same id (a reload in place) shows nowhere else. That it is the
+    only place is not taken on trust: before the 2nd, 4th, 8th ... adapter is written, what was read of all
+    slots is held against what they hold, so several times while the first adapters are warmed up.
     """
     activate = manager_class.activate_adapter
     if hasattr(activate, "reports_slots"):
         return
+    written: Counter[int] = Counter()
 
     @wraps(activate)
     def activate_and_report(manager: Any, lora_id: int) -> bool:
+        count = written[id(manager)]
+        if count and count & (count - 1) == 0:
+            _check_slots(manager)
         activated: bool = activate(manager, lora_id)
         if activated:
+            written[id(manager)] += 1
             slot = manager.lora_index_to_id.index(lora_id)
             for layer in manager.modules.values():
                 if hasattr(layer, "lora_b_stacked"):
@@ -155,6 +189,12 @@ def report_activations(manager_class: Any) -> None:
 
     activate_and_report.reports_slots = True  # type: ignore[attr-defined]
     manager_class.activate_adapter = activate_and_report
+
+
+def _check_slots(manager: Any) -> None:
+    layers = [layer for layer in manager.modules.values() if hasattr(layer, "lora_b_stacked")]
+    for wrapper in {id(layer.punica_wrapper): layer.punica_wrapper for layer in layers}.values():
+        wrapper.weights.check_slots()
 
 
 def _stack(stacked: torch.Tensor | Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
