@@ -9,19 +9,16 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from starlette.middleware import Middleware
 
-from crma_server.admin.decisions_api import decisions_router
-from crma_server.dashboard.routes import dashboard_router
+from crma_server.admin.api import decisions_router
+from crma_server.dashboard import dashboard_router
 from crma_server.http.auth import AuthMiddleware
 from crma_server.http.body import BodyMiddleware
-from crma_server.http.deadline import DeadlineMiddleware
-from crma_server.http.drain import Drain
 from crma_server.http.keys import ApiKeyStore
-from crma_server.http.limits import LimitsMiddleware, RequestRate
+from crma_server.http.limits import DeadlineMiddleware, Drain, LimitsMiddleware, RequestRate
 from crma_server.http.routing import RoutingMiddleware
 from crma_server.observability.decisions import Decisions
 from crma_server.observability.logging import RequestLog
-from crma_server.observability.middleware import ObservabilityMiddleware
-from crma_server.observability.tracing import Tracing
+from crma_server.observability.middleware import ObservabilityMiddleware, Tracing
 from crma_server.routing.catalog import AUTO
 from crma_server.routing.selector import Live, Selector
 from crma_server.settings import Settings

@@ -12,7 +12,7 @@ from crma_adapters.cli.command import run_command
 from crma_adapters.errors import ConfigError
 from crma_server.observability.logging import RequestLog
 from crma_server.progress import report
-from crma_server.releases.snapshot import Contents, open_contents
+from crma_server.releases.snapshot import StoreSnapshot, open_snapshot
 from crma_server.settings import add_flags, check_exposure, read_settings, with_admin_key
 
 _EPILOG = """\
@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _serve(options: argparse.Namespace, vllm_argv: list[str]) -> int:
     report(f"checking the store {options.adapters}")
-    contents = open_contents(options.adapters, options.model, options.keep_releases)
+    contents = open_snapshot(options.adapters, options.model, options.keep_releases)
     report(_summary(contents))
     quieten()
     # Imported late: it takes seconds, and a broken store should be refused at once.
@@ -123,7 +123,7 @@ def quieten() -> None:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
-def _summary(contents: Contents) -> str:
+def _summary(contents: StoreSnapshot) -> str:
     release = contents.release
     plain = f"plain adapters: {', '.join(contents.plain)}" if contents.plain else ""
     if release is None:

@@ -1,7 +1,4 @@
-"""What the server says while it starts.
-
-Owns: one line per step on stderr, with the seconds since the start; the ready message on stdout.
-"""
+"""What the server says while it starts: one line a step on stderr, with the seconds since the start."""
 
 import sys
 import time

@@ -11,11 +11,11 @@ from crma_adapters.models.base_model import BaseModel
 from crma_adapters.store.release import AdapterEntry, Part, Pointer, Release
 from crma_adapters.store.release import Canary as StoredCanary
 from crma_server.releases.bundles import Bundle, lora_id
-from crma_server.releases.plan import Origin, ServePlan
+from crma_server.releases.plan import ReleasePlan, SourceConfig
 from crma_server.routing.catalog import Canary, Catalog, adapter_entry
 
 BASE = {1: -0.5, 2: -1.5, 3: -3.0}
-ORIGIN = Origin(Path("/dev/null/store"), BaseModel("tiny", Path("/dev/null/tiny"), "f" * 64), (), 3)
+ORIGIN = SourceConfig(Path("/dev/null/store"), BaseModel("tiny", Path("/dev/null/tiny"), "f" * 64), (), 3)
 
 
 def version(number: int) -> str:
@@ -90,7 +90,7 @@ class FakeSource:
             raise StoreError("store has no release.json")
         return Pointer(self.live, f"{self.live:064x}")
 
-    def plan(self, current: ServePlan | None, refused: Collection[int]) -> ServePlan:  # noqa: ARG002
+    def plan(self, current: ReleasePlan | None, refused: Collection[int]) -> ReleasePlan:  # noqa: ARG002
         number = self.live
         self.read.append(number)
         if number in self.broken:
@@ -106,7 +106,7 @@ class FakeSource:
         )
         bundles = [_bundle(target.engine_model) for target in catalog.targets()]
         named = [_bundle(target.engine_model) for target in catalog.kept_targets()]
-        return ServePlan(catalog, tuple(bundles), tuple(named), None, release, kept, ORIGIN)
+        return ReleasePlan(catalog, tuple(bundles), tuple(named), None, release, kept, ORIGIN)
 
     def _release(self, number: int) -> Release:
         canary = None

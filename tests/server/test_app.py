@@ -21,8 +21,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from crma_adapters.errors import ConfigError
 from crma_router.policy import Policy, RoutingDecision
 from crma_server.app import add_dashboard, add_layers, example, ready_message, watch_app
-from crma_server.http.drain import Drain
 from crma_server.http.keys import KeySource
+from crma_server.http.limits import Drain
 from crma_server.observability.decisions import Decisions
 from crma_server.observability.metrics import Metrics
 from crma_server.routing.catalog import Catalog, adapter_entry, backbone_entry

@@ -1,23 +1,117 @@
-"""What an operator may do to a running server.
-
-Owns: the protocol the admin API is written against, and its work on a store and on what this process serves.
-Changes go to the store alone: every API server process follows it, so all of them change. Nothing here reads
-a path that it is given: only names and versions, of what the store holds already.
-"""
+"""What an operator may do to a running server, and what it is told. Changes go to the store alone, which
+every API server process follows; nothing reads a path that it is given."""
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from crma_adapters.errors import ConfigError
-from crma_adapters.store.release import Release
+from crma_adapters.store.card import read_card
+from crma_adapters.store.folders import StoreFolders
+from crma_adapters.store.release import AdapterEntry, Part, Release, RunsOn
 from crma_adapters.store.store import Store
-from crma_server.admin.documents import Document, adapters_document, release_line, status_document
-from crma_server.admin.exact_name import find_exact
 from crma_server.releases.manager import Status
-from crma_server.releases.plan import ServePlan
+from crma_server.releases.plan import ReleasePlan
+from crma_server.routing.catalog import BACKBONE, BASE, Catalog, Target
+
+
+def find_exact(catalog: Catalog, name: str) -> Target:
+    """What an exact name stands for.
+
+    Raises:
+        UnknownModelError: no release that is live or kept has it.
+        ConfigError: the name is an alias, or the base model's.
+    """
+    selection = catalog.select(name)
+    if selection.entry is None or "@" not in name:
+        raise ConfigError(f"{name!r} is an alias, which releases move: expected NAME@VERSION")
+    target = selection.entry.target(crma=selection.crma)
+    if target.adapter == BASE:
+        raise ConfigError(f"{name!r} is the base model: expected an adapter's exact name")
+    return target
+
+
+Document = dict[str, Any]
+
+
+def status_document(status: Status, release: Release | None, history: Iterable[Release]) -> Document:
+    """What is served now, and the releases there were, as they are given."""
+    return asdict(status) | {
+        "base_model": release.base_model if release else None,
+        "backbone": _version(release.backbone) if release else None,
+        "router": _version(release.router) if release else None,
+        "history": [release_line(each) for each in history],
+    }
+
+
+def release_line(release: Release) -> Document:
+    """A release in a history: the versions it names, without their files."""
+    return {
+        "number": release.number,
+        "created": release.created,
+        "note": release.note,
+        "backbone": _version(release.backbone),
+        "router": _version(release.router),
+        "adapters": {name: entry.part.version for name, entry in release.adapters.items()},
+        "canaries": {name: canary for name, entry in release.adapters.items() if (canary := _canary(entry))},
+    }
+
+
+def adapters_document(plan: ReleasePlan, folders: StoreFolders) -> list[Document]:
+    """Every adapter that answers to an alias, with its card. Raises `StoreError` if a card cannot be read."""
+    release = plan.release
+    published = release.adapters if release else {}
+    found = []
+    if release is not None:
+        found = [_published(name, release, plan, folders) for name in sorted(published)]
+    plain = {
+        target.adapter: target.version
+        for target in plan.catalog.targets()
+        if target.adapter not in published and target.adapter != BACKBONE
+    }
+    return found + [_plain(name, version) for name, version in sorted(plain.items())]
+
+
+def _published(name: str, release: Release, plan: ReleasePlan, folders: StoreFolders) -> Document:
+    entry = release.adapters[name]
+    kept = [each.adapters[name].part.version for each in plan.kept if name in each.adapters]
+    live = {entry.part.version, entry.canary.part.version if entry.canary else None}
+    return {
+        "name": name,
+        "version": entry.part.version,
+        "plain": False,
+        "canary": _canary(entry),
+        "kept": [version for version in dict.fromkeys(kept) if version not in live],
+        "drift": entry.drift,
+        "runs_on": asdict(entry.runs_on or RunsOn(release.backbone_of(entry), release.state_of(entry))),
+        "card": asdict(read_card(folders.adapter_dir(name, entry.part.version))),
+    }
+
+
+def _plain(name: str, version: str | None) -> Document:
+    return {
+        "name": name,
+        "version": version,
+        "plain": True,
+        "canary": None,
+        "kept": [],
+        "drift": None,
+        "runs_on": None,
+        "card": None,
+    }
+
+
+def _canary(entry: AdapterEntry) -> Document | None:
+    canary = entry.canary
+    return {"version": canary.part.version, "weight": canary.weight} if canary else None
+
+
+def _version(part: Part | None) -> str | None:
+    return part.version if part else None
+
 
 HISTORY = 50
 
@@ -25,7 +119,7 @@ HISTORY = 50
 class Served(Protocol):
     """What this process serves; `releases.Releases` is the real one."""
 
-    plan: ServePlan
+    plan: ReleasePlan
 
     def status(self) -> Status: ...
 

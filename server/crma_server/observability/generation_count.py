@@ -1,8 +1,5 @@
-"""What each generation of the engine cost, counted by what answered: tokens, first token, latency.
-
-Owns: one generation's clock and counts, how many are in flight, and whom that is told. Knows nothing of the
-engine: `engine.vllm.meter` reads its outputs.
-"""
+"""What each generation of the engine cost, counted by what answered: tokens, first token, latency, how many
+are under way."""
 
 import time
 from collections.abc import Callable, Iterator

@@ -1,5 +1,5 @@
 """From a store to what the engine serves, at the start and for every later release while requests go on.
 
-`snapshot` reads the store, `plan` and `bundles` settle what is loaded, `manager` changes over, `watch` says
-when.
+`snapshot` reads and checks the store, `plan` and `bundles` settle what is loaded, `manager` changes over with
+`transition` (warm-up before, draining after).
 """

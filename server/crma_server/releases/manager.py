@@ -1,10 +1,8 @@
-"""From the release that answers to the next one, while requests go on.
+"""From the release that answers to the next one, while requests go on:
 
     notice -> open, verify, compose -> load, warm up -> flip -> drain -> unload
 
-Owns: that order, and what is refused and why. Knows nothing of files (`ReleaseSource` does), of the engine's
-making (`Engine`), of HTTP, or of when something old may go (`draining`). All in the event loop but what reads
-and composes.
+All in the event loop but what reads and composes.
 """
 
 import asyncio
@@ -19,14 +17,12 @@ from crma_adapters.errors import ConfigError, CrmaError, UnknownModelError
 from crma_adapters.store.release import Pointer
 from crma_router.drift import PSIMonitor
 from crma_router.router import Router
-from crma_server.engine.base import Engine
+from crma_server.engine import Engine
 from crma_server.observability.metrics import Metrics
 from crma_server.progress import report
 from crma_server.releases.bundles import Bundle
-from crma_server.releases.draining import Draining
-from crma_server.releases.plan import ServePlan
-from crma_server.releases.warmup import warm_up
-from crma_server.routing.pending_router import load_router
+from crma_server.releases.plan import ReleasePlan, load_router
+from crma_server.releases.transition import Draining, warm_up
 from crma_server.routing.selector import Live, Selector
 
 
@@ -37,7 +33,7 @@ class ReleaseSource(Protocol):
         """Which release is to be live; cheap. Raises `StoreError` if that cannot be told."""
         ...
 
-    def plan(self, current: ServePlan, refused: Collection[int]) -> ServePlan:
+    def plan(self, current: ReleasePlan, refused: Collection[int]) -> ReleasePlan:
         """Everything checked and composed for it. `refused` are numbers that were. Raises `CrmaError`."""
         ...
 
@@ -71,7 +67,7 @@ class Releases:
     """What this process serves, and its way to the next release."""
 
     def __init__(
-        self, plan: ServePlan, source: ReleaseSource, engine: Engine, selector: Selector, metrics: Metrics
+        self, plan: ReleasePlan, source: ReleaseSource, engine: Engine, selector: Selector, metrics: Metrics
     ) -> None:
         """`selector` answers from `plan` already, or will once `start` has been called."""
         self.plan = plan
@@ -196,7 +192,7 @@ class Releases:
         finally:
             self._loading = None
 
-    async def _ready(self, plan: ServePlan, new: Sequence[Bundle]) -> Router | None:
+    async def _ready(self, plan: ReleasePlan, new: Sequence[Bundle]) -> Router | None:
         """Warm up what is new while the plan's router is made; both have ended when an error is raised."""
         router = asyncio.create_task(asyncio.to_thread(self._router, plan))
         try:
@@ -206,7 +202,7 @@ class Releases:
             router.exception()  # looked at, so that the one of the two that is raised is all that is said
         return router.result()
 
-    def _router(self, plan: ServePlan) -> Router | None:
+    def _router(self, plan: ReleasePlan) -> Router | None:
         """The plan's router: the one at work if it is the same, else one that shares its embedder."""
         if plan.router is None:
             return None
@@ -217,7 +213,7 @@ class Releases:
         plan.router.give(load_router(plan.router.folder, current))
         return plan.router.result()
 
-    def _flip(self, plan: ServePlan, router: Router | None) -> None:
+    def _flip(self, plan: ReleasePlan, router: Router | None) -> None:
         """From here on requests are answered from `plan`. Nothing in here waits, so none sees half of it."""
         former, before = self.plan, self._selector.live
         for bundle in (*plan.bundles, *plan.named):
@@ -242,7 +238,7 @@ class Releases:
         report(f"{what} is refused, {_name(self.plan)} stays live: {reason}")
 
 
-def make_live(plan: ServePlan, router: Router | None, before: Live | None = None) -> Live:
+def make_live(plan: ReleasePlan, router: Router | None, before: Live | None = None) -> Live:
     """What requests are answered from under `plan`; the drift watched goes on if the router is the same."""
     number = plan.release.number if plan.release else None
     if before is not None and before.router is router:
@@ -254,5 +250,5 @@ def _number(found: Pointer | str) -> int | None:
     return found.release if isinstance(found, Pointer) else None
 
 
-def _name(plan: ServePlan) -> str:
+def _name(plan: ReleasePlan) -> str:
     return f"release {plan.release.number}" if plan.release else "what was served"

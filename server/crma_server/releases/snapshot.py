@@ -1,25 +1,89 @@
-"""What a store has to serve, checked: its live release, those kept before it, and plain PEFT folders.
-
-Owns: opening the store before anything slow starts, and reading it again. Knows nothing of engines or
-requests.
-"""
+"""What a store has to serve, checked before anything slow starts (its live release, those kept before it,
+plain PEFT folders), and what that asks of the engine."""
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from crma_adapters.crma.crma_card import BACKBONE_FILES, MIXER_FILES, CrmaFiles, read_crma_card
 from crma_adapters.errors import CrmaError, IncompatibleError, StoreError
 from crma_adapters.lora.fit import read_modules, unknown_modules
+from crma_adapters.lora.lora_files import CONFIG_FILE, MIXER, adapted_modules, read_config
 from crma_adapters.models.base_model import DEFAULT_BASE_MODEL, BaseModel, resolve_base_model
+from crma_adapters.store.folders import StoreFolders
 from crma_adapters.store.ledger import POINTER_FILE
-from crma_adapters.store.release import Release
+from crma_adapters.store.release import AdapterEntry, Canary, Release
 from crma_adapters.store.store import Store
 from crma_adapters.store.verify import verify_plain, verify_release
 from crma_router.classifier.artifact import is_earlier, load_model
 from crma_server.progress import report
-from crma_server.releases.demand import Demand, check_modules, release_demand, total_demand
+
+
+@dataclass(frozen=True)
+class Demand:
+    """`modules` are names as adapters have them (`q_proj`, `residual_mixer`); `rank` is the largest of
+    any."""
+
+    rank: int = 1
+    modules: frozenset[str] = frozenset()
+
+    def __or__(self, other: "Demand") -> "Demand":
+        return Demand(max(self.rank, other.rank), self.modules | other.modules)
+
+
+def total_demand(store: StoreFolders, releases: Iterable[Release | None], plain: Iterable[Path]) -> Demand:
+    """What all of these ask for together."""
+    total = Demand()
+    for release in releases:
+        if release is not None:
+            total |= release_demand(store, release)
+    for folder in plain:
+        total |= _lora_demand(folder)
+    return total
+
+
+def release_demand(store: StoreFolders, release: Release) -> Demand:
+    """What the bundles of a verified release ask for. A mixer and its backbone stand in one module: ranks add
+    up."""
+    backbones = {
+        version: read_crma_card(store.backbone_dir(version), BACKBONE_FILES).config.rank
+        for version in release.backbones()
+    }
+    total = Demand()
+    for rank in backbones.values():
+        total |= Demand(rank, frozenset({MIXER}))
+    for name, entry in release.adapters.items():
+        for served in (entry, entry.canary):
+            if served is not None:
+                backbone = release.backbone_of(served)
+                below = backbones[backbone] if backbone is not None else 0
+                total |= _adapter_demand(store.adapter_dir(name, served.part.version), served, below)
+    return total
+
+
+def check_modules(demand: Demand, allowed: frozenset[str] | None, what: str) -> None:
+    """Raise `IncompatibleError` if `what` adapts modules that the running engine gives no LoRA (None: it
+    does)."""
+    if allowed is not None and (missing := sorted(demand.modules - allowed)):
+        raise IncompatibleError(
+            f"{what} adapts {', '.join(missing)}, the engine was started for {', '.join(sorted(allowed))} "
+            f"alone "
+            "(--lora-target-modules); start crma-serve again, and it will take what this release uses"
+        )
+
+
+def _adapter_demand(folder: Path, entry: AdapterEntry | Canary, backbone_rank: int) -> Demand:
+    lora = _lora_demand(folder) if CONFIG_FILE in entry.part.files else Demand()
+    if MIXER_FILES.card not in entry.part.files:
+        return lora
+    rank = read_crma_card(folder, MIXER_FILES).config.rank + backbone_rank
+    return lora | Demand(rank, frozenset({MIXER}))
+
+
+def _lora_demand(folder: Path) -> Demand:
+    return Demand(max(read_config(folder).ranks), adapted_modules(folder))
+
 
 # vLLM's own upper limit for --max-lora-rank (vllm.config.lora.MaxLoRARanks).
 MAX_RANK = 512
@@ -28,7 +92,7 @@ KEEP_RELEASES = 3
 
 
 @dataclass(frozen=True)
-class Contents:
+class StoreSnapshot:
     """A store's servable content. `release` is None when there are only plain PEFT folders.
 
     `kept` are earlier releases whose exact names still answer, latest first.
@@ -55,7 +119,7 @@ class Contents:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadOptions:
     """How a store is read. `keep` counts releases, the live one too; `max_rank` is the engine's, `modules`
     are those it gives a LoRA (None: all).
 
@@ -70,7 +134,7 @@ class Reading:
     unsound: Collection[int] = ()
 
 
-def open_contents(root: Path, model: str | None, keep: int = KEEP_RELEASES) -> Contents:
+def open_snapshot(root: Path, model: str | None, keep: int = KEEP_RELEASES) -> StoreSnapshot:
     """Open the store at `root` and check all of it; `model` overrides the release's base model.
 
     Raises:
@@ -81,11 +145,11 @@ def open_contents(root: Path, model: str | None, keep: int = KEEP_RELEASES) -> C
     store = Store(root)
     release = _live(store)
     base = resolve_base_model(model or (release.base_model if release else DEFAULT_BASE_MODEL))
-    return read_contents(store, base, Reading(keep))
+    return read_snapshot(store, base, ReadOptions(keep))
 
 
-def read_contents(store: Store, base: BaseModel, how: Reading) -> Contents:
-    """What the store has to serve on `base` now, all of it checked. Raises as `open_contents`.
+def read_snapshot(store: Store, base: BaseModel, how: ReadOptions) -> StoreSnapshot:
+    """What the store has to serve on `base` now, all of it checked. Raises as `open_snapshot`.
 
     An earlier release that cannot be served any more is left out, and that is reported.
     """
@@ -99,7 +163,7 @@ def read_contents(store: Store, base: BaseModel, how: Reading) -> Contents:
             "see what was left out above"
         )
     kept = tuple(_kept(store, base, release, how)) if release else ()
-    contents = Contents(store, base, release, plain, kept)
+    contents = StoreSnapshot(store, base, release, plain, kept)
     if contents.router_dir is not None:
         load_model(contents.router_dir)
     elif release is not None and release.router is not None:
@@ -111,7 +175,7 @@ def read_contents(store: Store, base: BaseModel, how: Reading) -> Contents:
     return contents
 
 
-def _check(store: Store, base: BaseModel, release: Release, how: Reading) -> None:
+def _check(store: Store, base: BaseModel, release: Release, how: ReadOptions) -> None:
     verify_release(store, release, base_fingerprint=base.fingerprint, max_rank=how.max_rank)
     demand = release_demand(store, release)
     check_modules(demand, how.modules, f"release {release.number}")
@@ -148,7 +212,7 @@ def _crmas(store: Store, release: Release) -> Iterator[tuple[Path, CrmaFiles]]:
                 yield store.adapter_dir(name, served.part.version), MIXER_FILES
 
 
-def _servable(store: Store, base: BaseModel, how: Reading) -> dict[str, Path]:
+def _servable(store: Store, base: BaseModel, how: ReadOptions) -> dict[str, Path]:
     """The plain folders that can be served on `base`; each other one is reported, and left out."""
     folders = store.plain_folders()
     left_out, servable = dict(folders.left_out), dict[str, Path]()
@@ -177,7 +241,7 @@ def _live(store: Store) -> Release | None:
     return store.live() if not has_plain or (store.root / POINTER_FILE).exists() else None
 
 
-def _kept(store: Store, base: BaseModel, live: Release, how: Reading) -> Iterator[Release]:
+def _kept(store: Store, base: BaseModel, live: Release, how: ReadOptions) -> Iterator[Release]:
     sound = {release.number: release for release in how.sound}
     for number in range(live.number - 1, max(live.number - how.keep, 0), -1):
         if number in sound:

@@ -1,1 +1,1 @@
-"""Which target answers a request: the names clients may ask for (`catalog`), the choice (`selector`)."""
+"""Which target answers a request: the names clients may ask for (`catalog`), then the choice (`selector`)."""

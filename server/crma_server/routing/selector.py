@@ -1,5 +1,4 @@
-"""From the name a client asked for and what its user said to the target that answers: names first, then
-the router."""
+"""Which target answers a request: names first, then the router; and which requests are under way."""
 
 import asyncio
 import time

@@ -15,13 +15,12 @@ from crma_adapters.store.store import Store
 from crma_server.admin.api import admin_router
 from crma_server.admin.service import StoreOperations
 from crma_server.app import add_layers
-from crma_server.http.drain import Drain
 from crma_server.http.keys import KeySource
+from crma_server.http.limits import Drain
 from crma_server.observability.metrics import Metrics
 from crma_server.releases.manager import Releases, make_live
-from crma_server.releases.plan import make_plan
-from crma_server.releases.snapshot import open_contents
-from crma_server.releases.store_source import StoreSource
+from crma_server.releases.plan import StoreSource, make_plan
+from crma_server.releases.snapshot import open_snapshot
 from crma_server.routing.selector import Selector
 from crma_server.settings import Settings
 
@@ -35,7 +34,7 @@ class Admin:
     """A server of `root` and a client with the admin key. Made within an event loop."""
 
     def __init__(self, root: Path) -> None:
-        plan = make_plan(open_contents(root, None))
+        plan = make_plan(open_snapshot(root, None))
         self.store = Store(root)
         self.engine = FakeEngine(slots=8)
         metrics = Metrics(CollectorRegistry())

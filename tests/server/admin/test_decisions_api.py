@@ -10,8 +10,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from starlette.types import Message
 
-from crma_server.admin import decisions_api
-from crma_server.admin.decisions_api import decisions_router
+from crma_server.admin import api
+from crma_server.admin.api import decisions_router
 from crma_server.http.request import RequestContext
 from crma_server.observability.decisions import Decisions
 
@@ -110,8 +110,8 @@ def test_a_stream_goes_on_where_it_broke_off(routed: Make, headers: dict[str, st
 
 
 def test_a_quiet_stream_says_that_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decisions_api, "_LOOK_S", 0.01)
-    monkeypatch.setattr(decisions_api, "HEARTBEAT_S", 0.02)
+    monkeypatch.setattr(api, "_LOOK_S", 0.01)
+    monkeypatch.setattr(api, "HEARTBEAT_S", 0.02)
 
     async def run() -> None:
         stream = Stream(application(Decisions()))
@@ -123,7 +123,7 @@ def test_a_quiet_stream_says_that_it_is_there(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_stream_ends_when_the_server_wants_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decisions_api, "_LOOK_S", 0.01)
+    monkeypatch.setattr(api, "_LOOK_S", 0.01)
     closing = False
 
     async def run() -> None:

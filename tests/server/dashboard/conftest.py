@@ -26,10 +26,10 @@ from crma_adapters.store.card import CARD_FILE, AdapterCard, CardData, CardLoss,
 from crma_adapters.store.release import AdapterEntry, Part, Release
 from crma_adapters.store.release import Canary as StoredCanary
 from crma_router.policy import ClassifierOutput, Policy, RoutingDecision, decide
-from crma_server.admin import decisions_api
-from crma_server.admin.decisions_api import decisions_router
-from crma_server.admin.documents import adapters_document, status_document
-from crma_server.dashboard.routes import dashboard_router
+from crma_server.admin import api
+from crma_server.admin.api import decisions_router
+from crma_server.admin.service import adapters_document, status_document
+from crma_server.dashboard import dashboard_router
 from crma_server.http.auth import AuthMiddleware
 from crma_server.http.keys import ApiKeyStore, KeySource
 from crma_server.http.routing import RoutingMiddleware
@@ -411,7 +411,7 @@ def _devtools(profile: Path, process: subprocess.Popen[bytes]) -> str:
 
 @pytest.fixture
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
-    monkeypatch.setattr(decisions_api, "_LOOK_S", 0.1)  # so that a server stops sooner
+    monkeypatch.setattr(api, "_LOOK_S", 0.1)  # so that a server stops sooner
     server = StandIn(tmp_path / "store")
     server.start()
     yield server

@@ -5,7 +5,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from crma_server.dashboard.routes import dashboard_router
+from crma_server.dashboard import dashboard_router
 from crma_server.http.access import Access, access_to
 
 

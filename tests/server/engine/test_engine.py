@@ -14,8 +14,7 @@ from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.sampling_params import RequestOutputKind
 
 from crma_adapters.errors import IncompatibleError
-from crma_server.engine.vllm.engine import VllmEngine
-from crma_server.engine.vllm.meter import metered
+from crma_server.engine.vllm.engine import VllmEngine, metered
 from crma_server.observability.generation_count import GenerationCounter
 from crma_server.observability.metrics import Metrics
 from crma_server.releases.bundles import Bundle

@@ -25,8 +25,8 @@ from crma_adapters.crma.backbone import save_backbone, save_mixer
 from crma_adapters.crma.crma import Crma
 from crma_adapters.lora.bundle import compose_bundle
 from crma_adapters.models.base_model import resolve_base_model
-from crma_server.engine.vllm.architectures import crma_architecture
 from crma_server.engine.vllm.cpu.compile import VARIABLE
+from crma_server.engine.vllm.plugin import crma_architecture
 
 pytestmark = pytest.mark.engine
 

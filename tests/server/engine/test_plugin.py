@@ -7,10 +7,17 @@ from vllm import ModelRegistry
 from vllm.platforms import current_platform
 from vllm.utils.import_utils import resolve_obj_by_qualname
 
-from crma_server.engine.vllm.architectures import CRMA_ARCHITECTURES
+from crma_adapters.crma.decoder import FAMILIES
+from crma_adapters.errors import BaseModelError
 from crma_server.engine.vllm.cpu.compile import VARIABLE, allow_compiling
 from crma_server.engine.vllm.cpu.punica import GroupedPunicaWrapper
-from crma_server.engine.vllm.plugin import PUNICA_WRAPPER, register
+from crma_server.engine.vllm.plugin import (
+    CRMA_ARCHITECTURES,
+    CRMA_FAMILIES,
+    PUNICA_WRAPPER,
+    crma_architecture,
+    register,
+)
 
 
 def test_vllm_finds_it_by_its_entry_point() -> None:
@@ -65,3 +72,19 @@ def test_compiling_with_lora_is_for_those_who_ask(
     config = SimpleNamespace(lora_config=lora, eager=eager)
     platform.check_and_update_config(config)
     assert (config.mode, config.lora_config) == (mode, lora)
+
+
+def test_every_family_that_can_be_trained_can_be_served() -> None:
+    assert {name.removesuffix("Model").removesuffix("Text") for name in FAMILIES} == set(CRMA_FAMILIES)
+
+
+def test_first_supported_architecture_is_taken() -> None:
+    assert crma_architecture(["Qwen3ForCausalLM"]) == "CrmaQwen3ForCausalLM"
+    assert crma_architecture(["SomethingElse", "LlamaForCausalLM"]) == "CrmaLlamaForCausalLM"
+
+
+@pytest.mark.parametrize("given", [["GPT2LMHeadModel"], []])
+def test_other_families_are_refused_with_the_supported_ones(given: list[str]) -> None:
+    with pytest.raises(BaseModelError) as raised:
+        crma_architecture(given)
+    assert all(name in str(raised.value) for name in [*given, *CRMA_ARCHITECTURES])

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from crma_server.engine.vllm.processes import QUIET, VARIABLE, hush_chatter
+from crma_server.engine.vllm.plugin import QUIET, VARIABLE, hush_chatter
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prctl is Linux's")
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="pr
 TREE = """
 import asyncio, multiprocessing, signal, sys, time
 from contextlib import asynccontextmanager
-from crma_server.engine.vllm.processes import die_with_parent, stoppable
+from crma_server.engine.vllm.plugin import die_with_parent, stoppable
 
 def child(deeper):
     signal.signal(signal.SIGTERM, lambda *_: None)  # as an engine core that is being built
@@ -81,7 +81,7 @@ def test_a_plain_server_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> Non
 def _ask_for_signal() -> None:
     import ctypes
 
-    from crma_server.engine.vllm.processes import die_with_parent
+    from crma_server.engine.vllm.plugin import die_with_parent
 
     die_with_parent()
     told = ctypes.c_int(-1)

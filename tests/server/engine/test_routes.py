@@ -18,7 +18,7 @@ from crma_adapters.models.base_model import BaseModel
 from crma_server.engine.vllm.serve import Needs, allow_plugin, parse_flags
 from crma_server.http.access import Access, access_to
 from crma_server.http.keys import KeySource
-from crma_server.releases.demand import Demand
+from crma_server.releases.snapshot import Demand
 from crma_server.settings import Settings
 
 from ..fake_engine import FakeSource

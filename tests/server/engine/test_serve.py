@@ -8,7 +8,7 @@ from vllm.platforms import current_platform
 from crma_adapters.errors import ConfigError
 from crma_adapters.models.base_model import resolve_base_model
 from crma_server.engine.vllm.serve import Needs, parse_flags
-from crma_server.releases.demand import Demand
+from crma_server.releases.snapshot import Demand
 
 DEMAND = Demand(4, frozenset({"v_proj", "residual_mixer"}))
 

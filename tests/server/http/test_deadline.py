@@ -8,10 +8,10 @@ import httpx
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from crma_server.http import deadline
+from crma_server.http import limits
 from crma_server.http.auth import AuthMiddleware
-from crma_server.http.deadline import DeadlineMiddleware
 from crma_server.http.keys import ApiKeyStore, KeySource
+from crma_server.http.limits import DeadlineMiddleware
 
 STREAM = [(b"content-type", b"text/event-stream; charset=utf-8")]
 
@@ -119,7 +119,7 @@ def test_what_is_in_time_passes(limit_s: float, deadline_ms: str | None, kind: s
 
 @pytest.mark.parametrize("kind", ["whole", "stream"])
 def test_what_does_not_listen_is_cancelled(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    monkeypatch.setattr(deadline, "_GRACE_S", 0.1)
+    monkeypatch.setattr(limits, "_GRACE_S", 0.1)
     app = Slow(kind, deaf=True)
     reply = ask(app, 0.05)
     assert reply.status_code == (504 if kind == "whole" else 200)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from crma_server.http.drain import Drain, drain_before_shutdown
+from crma_server.http.limits import Drain, drain_before_shutdown
 
 
 class Engine:

@@ -16,8 +16,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from crma_router.policy import Policy, RoutingDecision
 from crma_server.app import add_layers, watch_app
-from crma_server.http.drain import Drain
 from crma_server.http.keys import KeySource
+from crma_server.http.limits import Drain
 from crma_server.observability.decisions import DecisionRecord, Decisions
 from crma_server.observability.metrics import Metrics
 from crma_server.routing.catalog import Canary, Catalog, adapter_entry, backbone_entry

@@ -8,9 +8,8 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from crma_server.http.auth import AuthMiddleware
-from crma_server.http.drain import Drain
 from crma_server.http.keys import ApiKeyStore, KeySource
-from crma_server.http.limits import LimitsMiddleware, RequestRate
+from crma_server.http.limits import Drain, LimitsMiddleware, RequestRate
 
 
 class Waiting:

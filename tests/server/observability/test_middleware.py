@@ -22,8 +22,7 @@ from crma_server.http.routing import RoutingMiddleware
 from crma_server.observability.decisions import Decisions
 from crma_server.observability.logging import RequestLog
 from crma_server.observability.metrics import Metrics
-from crma_server.observability.middleware import ObservabilityMiddleware
-from crma_server.observability.tracing import Tracing
+from crma_server.observability.middleware import ObservabilityMiddleware, Tracing
 from crma_server.routing.catalog import Catalog, adapter_entry, backbone_entry
 from crma_server.routing.selector import Live, Selector
 

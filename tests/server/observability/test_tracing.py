@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from crma_server.http.request import RequestContext
-from crma_server.observability.tracing import Tracing, trace_id_of
+from crma_server.observability.middleware import Tracing, trace_id_of
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SENT = (b"traceparent", f"00-{TRACE}-{PARENT}-01".encode())

@@ -7,9 +7,8 @@ from safetensors.torch import load_file, save_file
 from crma_adapters.errors import ConfigError, IncompatibleError, StoreError
 from crma_adapters.models.base_model import BaseModel
 from crma_adapters.models.cache import CACHE_VARIABLE
-from crma_server.releases.demand import Demand
 from crma_server.releases.plan import make_plan
-from crma_server.releases.snapshot import open_contents
+from crma_server.releases.snapshot import Demand, open_snapshot
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +17,7 @@ def bundles_elsewhere(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_store_becomes_names_and_bundles(small_store: Path) -> None:
-    contents = open_contents(small_store, None)
+    contents = open_snapshot(small_store, None)
     plan = make_plan(contents, ["smollm2"])
     release = contents.release
     assert release is not None
@@ -42,7 +41,7 @@ def test_a_store_becomes_names_and_bundles(small_store: Path) -> None:
 
 
 def test_a_second_plan_finds_the_bundles(small_store: Path) -> None:
-    contents = open_contents(small_store, None)
+    contents = open_snapshot(small_store, None)
     first = make_plan(contents, [])
     times = [(bundle.path / "adapter_model.safetensors").stat().st_mtime_ns for bundle in first.bundles]
     second = make_plan(contents, [])
@@ -51,14 +50,14 @@ def test_a_second_plan_finds_the_bundles(small_store: Path) -> None:
 
 
 def test_a_plan_travels_to_another_process(small_store: Path) -> None:
-    plan = make_plan(open_contents(small_store, None), [])
+    plan = make_plan(open_snapshot(small_store, None), [])
     travelled = pickle.loads(pickle.dumps(plan))  # noqa: S301
     assert travelled.bundles == plan.bundles
     assert travelled.catalog.select("medical") == plan.catalog.select("medical")
 
 
 def test_what_the_engine_is_asked_for_counts_adapters_and_backbone(small_store: Path) -> None:
-    demand = open_contents(small_store, None).demand
+    demand = open_snapshot(small_store, None).demand
     assert demand == Demand(4, frozenset({"q_proj", "v_proj", "residual_mixer"}))
 
 
@@ -66,10 +65,10 @@ def test_a_plain_folder_alone_is_a_store(tmp_path: Path, small_store: Path) -> N
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "pirate").symlink_to(small_store / "pirate")
     with pytest.raises(StoreError, match="nothing in it can be served"):
-        open_contents(tmp_path / "store", None)
+        open_snapshot(tmp_path / "store", None)
     (tmp_path / "store" / "pirate").unlink()
     copy_folder(small_store / "pirate", tmp_path / "store" / "pirate")
-    contents = open_contents(tmp_path / "store", None)
+    contents = open_snapshot(tmp_path / "store", None)
     assert contents.release is None
     plan = make_plan(contents, [])
     assert [bundle.engine_model.partition("@")[0] for bundle in plan.bundles] == ["pirate"]
@@ -79,7 +78,7 @@ def test_a_plain_folder_alone_is_a_store(tmp_path: Path, small_store: Path) -> N
 def test_an_empty_folder_is_no_store(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(StoreError):
-        open_contents(tmp_path / "empty", None)
+        open_snapshot(tmp_path / "empty", None)
 
 
 def test_another_base_model_is_refused(tmp_path: Path, small_store: Path, base_model: BaseModel) -> None:
@@ -91,12 +90,12 @@ def test_another_base_model_is_refused(tmp_path: Path, small_store: Path, base_m
     )
     (other / "config.json").write_text(config, encoding="utf-8")
     with pytest.raises(IncompatibleError, match="base model smollm2-135m-instruct"):
-        open_contents(small_store, str(other))
+        open_snapshot(small_store, str(other))
 
 
 def test_a_served_name_that_is_an_adapters_is_refused(small_store: Path) -> None:
     with pytest.raises(ConfigError, match="medical"):
-        make_plan(open_contents(small_store, None), ["medical"])
+        make_plan(open_snapshot(small_store, None), ["medical"])
 
 
 def copy_folder(source: Path, target: Path) -> Path:
@@ -119,7 +118,7 @@ def test_one_folder_that_cannot_be_served_does_not_stop_the_rest(
     weights = root / "wide" / "adapter_model.safetensors"
     narrow = {n: t[:, :100].contiguous() if ".lora_A." in n else t for n, t in load_file(weights).items()}
     save_file(narrow, weights)
-    assert list(open_contents(root, None).plain) == ["sea-talk"]
+    assert list(open_snapshot(root, None).plain) == ["sea-talk"]
     said = capsys.readouterr().err
     assert "Sea Talk is served as 'sea-talk'" in said
     for name, why in (

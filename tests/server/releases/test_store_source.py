@@ -14,10 +14,8 @@ from crma_adapters.store.publication import Publication, publish_parts
 from crma_adapters.store.release import AdapterEntry, Release
 from crma_adapters.store.store import Store
 from crma_server.releases import bundles
-from crma_server.releases.demand import Demand
-from crma_server.releases.plan import ServePlan, make_plan
-from crma_server.releases.snapshot import open_contents
-from crma_server.releases.store_source import StoreSource
+from crma_server.releases.plan import ReleasePlan, StoreSource, make_plan
+from crma_server.releases.snapshot import Demand, open_snapshot
 
 from ..conftest import write_adapter, write_backbone, write_lora, write_mixer
 
@@ -29,7 +27,7 @@ class Serving:
         self.root, self.drafts, self.base = root, drafts, base
         self.store = Store(root)
         self.publish(1)
-        self.plan = make_plan(open_contents(root, base.name))
+        self.plan = make_plan(open_snapshot(root, base.name))
         self.source = StoreSource(self.plan.origin, max_rank=8)
 
     def draft(self, seed: int, name: str = "medical") -> Path:
@@ -41,7 +39,7 @@ class Serving:
     def publish(self, seed: int) -> Release:
         return publish_parts(self.store, Publication(adapters={"medical": self.draft(seed)}))
 
-    def read(self, refused: tuple[int, ...] = ()) -> ServePlan:
+    def read(self, refused: tuple[int, ...] = ()) -> ReleasePlan:
         self.plan = self.source.plan(self.plan, refused)
         return self.plan
 
@@ -74,7 +72,7 @@ def test_the_live_release_is_served_and_those_before_it_are_named(serving: Servi
 def test_a_start_names_them_too(serving: Serving) -> None:
     for seed in (2, 3, 4):
         serving.publish(seed)
-    plan = make_plan(open_contents(serving.root, serving.base.name, keep=2), keep=2)
+    plan = make_plan(open_snapshot(serving.root, serving.base.name, keep=2), keep=2)
     assert names(plan.named) == [f"medical@{serving.version(3)}"]
     assert plan.origin.keep == 2
 
@@ -197,7 +195,7 @@ def test_a_release_of_several_backbones_and_mixers(serving: Serving) -> None:
         router=None,
     )
     assert set(release.other_backbones) == {older.version}
-    contents = open_contents(serving.root, serving.base.name, keep=1)
+    contents = open_snapshot(serving.root, serving.base.name, keep=1)
     assert contents.demand == Demand(4 + 3, frozenset({"residual_mixer"}))
     plan = make_plan(contents, keep=1)
     exact = {name: f"{name}@{entry.part.version}" for name, entry in entries.items()}
@@ -241,7 +239,7 @@ def test_two_names_of_one_lora_are_two_models_to_the_engine(serving: Serving) ->
         write_lora(serving.root / name, seed=9)
     ids = {bundle.engine_model.partition("@")[0]: bundle.lora_id for bundle in serving.read().bundles}
     assert ids["pirate"] != ids["sailor"]
-    again = make_plan(open_contents(serving.root, serving.base.name))
+    again = make_plan(open_snapshot(serving.root, serving.base.name))
     assert {bundle.engine_model.partition("@")[0]: bundle.lora_id for bundle in again.bundles} == ids
 
 

@@ -7,9 +7,9 @@ from prometheus_client import CollectorRegistry
 
 from crma_adapters.errors import IncompatibleError
 from crma_server.observability.metrics import Metrics
-from crma_server.releases import warmup as module
+from crma_server.releases import transition as module
 from crma_server.releases.bundles import Bundle
-from crma_server.releases.warmup import warm_up
+from crma_server.releases.transition import warm_up
 
 from ..fake_engine import BASE, FakeEngine
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from crma_adapters.io.durable import write_durably
-from crma_server.releases import watch
-from crma_server.releases.watch import changes
+from crma_server.releases import plan
+from crma_server.releases.plan import changes
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "POLL_S", 0.2)
+    monkeypatch.setattr(plan, "POLL_S", 0.2)
 
 
 def heard(root: Path, act: Callable[[], None], *, poll: bool, within_s: float) -> bool:
@@ -61,7 +61,7 @@ def test_a_system_that_tells_nothing_is_not_relied_upon(
     def broken(*_: object, **__: object) -> AsyncIterator[object]:
         raise OSError("no watches left")
 
-    monkeypatch.setattr(watch, "awatch", broken)
+    monkeypatch.setattr(plan, "awatch", broken)
     (tmp_path / "release.json").write_bytes(b"1")
     assert heard(tmp_path, lambda: (tmp_path / "release.json").unlink(), poll=False, within_s=5)
     assert "no watches left" in capsys.readouterr().err

@@ -5,7 +5,7 @@ import pytest
 
 from crma_adapters.errors import RouterError
 from crma_router.router import Router
-from crma_server.routing.pending_router import PendingRouter, load_router
+from crma_server.releases.plan import PendingRouter, load_router
 
 
 def test_it_loads_once(small_router: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,5 @@
-"""All that knows vLLM: its command, its plugins, its model classes, what is changed in them, its CPU kernel.
+"""All that knows vLLM, and nothing else in the project imports it.
 
-`serve` starts vLLM with a plan; vLLM runs `plugin` in each of its processes and `endpoints` in the HTTP one.
-Nothing else in the project imports vLLM.
-"""
+`serve` starts it with a plan, after `compat` has looked whether the installed version has what is used; vLLM
+runs `plugin` in each of its processes, `endpoints` in the HTTP one, and builds `models`; `engine` loads
+bundles; `cpu` is the CPU's LoRA kernel."""

@@ -14,9 +14,8 @@ from vllm.entrypoints.openai.models.protocol import BaseModelPath
 from crma_server.admin.api import admin_router
 from crma_server.admin.service import StoreOperations
 from crma_server.app import add_dashboard, add_layers, ready_message, watch_app
-from crma_server.engine.vllm.engine import VllmEngine
-from crma_server.engine.vllm.meter import metered
-from crma_server.http.drain import Drain, drain_before_shutdown
+from crma_server.engine.vllm.engine import VllmEngine, metered
+from crma_server.http.limits import Drain, drain_before_shutdown
 from crma_server.http.models import Served, models_router
 from crma_server.http.response import show_marks_to_pages
 from crma_server.observability.decisions import Decisions
@@ -24,9 +23,7 @@ from crma_server.observability.generation_count import GenerationCounter
 from crma_server.observability.metrics import Metrics
 from crma_server.progress import report
 from crma_server.releases.manager import Releases, make_live
-from crma_server.releases.plan import ServePlan
-from crma_server.releases.store_source import StoreSource
-from crma_server.releases.watch import changes
+from crma_server.releases.plan import ReleasePlan, StoreSource, changes
 from crma_server.routing.catalog import BASE
 from crma_server.routing.selector import Live, Selector
 from crma_server.settings import Settings
@@ -36,7 +33,7 @@ from crma_server.settings import Settings
 class _Parts:
     """What is made once per API server process. `releases` is None until the engine is there."""
 
-    plan: ServePlan
+    plan: ReleasePlan
     metrics: Metrics
     selector: Selector
     drain: Drain
@@ -108,7 +105,7 @@ def _remove_routes(app: FastAPI, paths: set[str]) -> None:
     app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", "") not in paths]
 
 
-def _make_parts(plan: ServePlan, app: FastAPI) -> _Parts:
+def _make_parts(plan: ReleasePlan, app: FastAPI) -> _Parts:
     # For the router's embedder: a query gains little from a second thread, and on a busy machine each of its
     # layers would wait for that thread to be scheduled (seconds a decision, seen at a load of 10 on 2 cores).
     torch.set_num_threads(1)

@@ -1,13 +1,9 @@
-"""vLLM as the engine that bundles are loaded into.
-
-Owns: which of vLLM's calls do it. vLLM 0.32 has no public way to add names to a running server but HTTP
-routes that take any folder, so names go where those routes put them: `OpenAIServingModels.lora_requests`. A
-bundle in there that is not in the engine's memory is loaded by the first request that needs it. Knows nothing
-of releases.
-"""
+"""vLLM as the engine that bundles are loaded into, with every generation counted."""
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from functools import wraps
 from typing import Any
 
 from vllm import SamplingParams
@@ -16,7 +12,9 @@ from vllm.lora.request import LoRARequest
 from vllm.sampling_params import RequestOutputKind
 
 from crma_adapters.errors import IncompatibleError
+from crma_server.observability.generation_count import Generation, GenerationCounter
 from crma_server.releases.bundles import Bundle
+from crma_server.routing.catalog import BASE
 
 PROMPT = "Question: What should I know about this?\nAnswer:"
 LIKELIEST = 20
@@ -101,3 +99,32 @@ class VllmEngine:
 
 def _request(bundle: Bundle) -> LoRARequest:
     return LoRARequest(bundle.engine_model, bundle.lora_id, str(bundle.path))
+
+
+def metered(generate: Callable[..., Any], counter: GenerationCounter) -> Callable[..., Any]:
+    """`generate`, an `AsyncLLM.generate`, with everything it gives out counted in passing."""
+
+    @wraps(generate)
+    async def counted(
+        prompt: Any, sampling_params: Any, request_id: str, **options: Any
+    ) -> AsyncGenerator[Any, None]:
+        lora = options.get("lora_request")
+        adds = sampling_params.output_kind == RequestOutputKind.DELTA
+        with counter.generation(lora.lora_name if lora else BASE) as generation:
+            async with aclosing(generate(prompt, sampling_params, request_id, **options)) as outputs:
+                async for output in outputs:
+                    _read(output, generation, counter.clock, adds=adds)
+                    yield output
+
+    return counted
+
+
+def _read(output: Any, generation: Generation, clock: Callable[[], float], *, adds: bool) -> None:
+    for sequence in output.outputs:
+        tokens = len(sequence.token_ids)
+        generation.saw(len(output.prompt_token_ids or ()), sequence.index, tokens, adds=adds)
+        if tokens and generation.first_token_s is None:
+            # Where all is given out at the end, vLLM's own clock knows when the first token came.
+            known = getattr(output.metrics, "first_token_latency", 0.0)
+            generation.first_token_s = known or clock() - generation.start_s
+    generation.finished = bool(output.finished)

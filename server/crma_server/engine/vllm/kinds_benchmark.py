@@ -30,8 +30,8 @@ from crma_adapters.crma.config import CrmaConfig
 from crma_adapters.crma.crma import Crma
 from crma_adapters.lora.bundle import compose_bundle
 from crma_adapters.lora.lora_files import CONFIG_FILE, MIXER, WEIGHTS_FILE
-from crma_server.engine.vllm.architectures import crma_architecture
 from crma_server.engine.vllm.cpu.punica import GroupedPunicaWrapper
+from crma_server.engine.vllm.plugin import crma_architecture
 
 KINDS = ("lora", "mixer")
 LORA_RANK, MIXING_RANK = 8, 16

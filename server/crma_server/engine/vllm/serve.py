@@ -23,11 +23,10 @@ from crma_adapters.errors import ConfigError
 from crma_adapters.lora.lora_files import MIXER
 from crma_adapters.models.base_model import BaseModel
 from crma_server.engine.vllm import compat
-from crma_server.engine.vllm.architectures import crma_architecture
 from crma_server.engine.vllm.cpu.compile import ask_for_compiling
-from crma_server.engine.vllm.processes import VARIABLE, hush_chatter, stoppable
-from crma_server.releases.demand import Demand
-from crma_server.releases.plan import ServePlan
+from crma_server.engine.vllm.plugin import VARIABLE, crma_architecture, hush_chatter, stoppable
+from crma_server.releases.plan import ReleasePlan
+from crma_server.releases.snapshot import Demand
 from crma_server.settings import Settings
 
 PLUGIN = "crma"
@@ -77,7 +76,7 @@ def parse_flags(argv: list[str], needs: Needs) -> Namespace:
     return args
 
 
-def serve(args: Namespace, plan: ServePlan, settings: Settings) -> None:
+def serve(args: Namespace, plan: ReleasePlan, settings: Settings) -> None:
     """Run vLLM's server until it is stopped."""
     allow_plugin()
     if settings.compile:

@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crma_adapters.models.cache import CACHE_VARIABLE
-from crma_server.engine.vllm.cpu import build, native, products
-from crma_server.engine.vllm.cpu.build import Kernel, native_kernel
-from crma_server.engine.vllm.cpu.native import BLOCK, block_rows
-from crma_server.engine.vllm.cpu.slots import NO_SLOT, StepRows
+from crma_server.engine.vllm.cpu import native, products
+from crma_server.engine.vllm.cpu.native import BLOCK, Kernel, block_rows, native_kernel
+from crma_server.engine.vllm.cpu.products import NO_SLOT, StepRows
 from crma_server.engine.vllm.cpu.weights import ModuleWeights
 
 SLOTS, RANK, IN = 3, 5, 37
@@ -130,11 +129,11 @@ def test_without_a_compiler_it_says_so(
 ) -> None:
     monkeypatch.setenv("CC", compiler)
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
-    build._kernel.cache_clear()
+    native._kernel.cache_clear()
     assert native_kernel() is None
     assert "no C compiler" in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.so"))
-    build._kernel.cache_clear()
+    native._kernel.cache_clear()
 
 
 @pytest.mark.usefixtures("kernel")
@@ -142,9 +141,9 @@ def test_it_is_compiled_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
     made: list[int] = []
     for _ in range(2):
-        build._kernel.cache_clear()
+        native._kernel.cache_clear()
         assert native_kernel() is not None
         [library] = tmp_path.rglob("kernel.so")
         made.append(library.stat().st_mtime_ns)
     assert made[0] == made[1]
-    build._kernel.cache_clear()
+    native._kernel.cache_clear()

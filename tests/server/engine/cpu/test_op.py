@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from vllm.lora.layers import LoRAMapping
 
-from crma_server.engine.vllm.cpu.op import number_of
+from crma_server.engine.vllm.cpu.compile import number_of
+from crma_server.engine.vllm.cpu.products import NO_SLOT
 from crma_server.engine.vllm.cpu.punica import GroupedPunicaWrapper
-from crma_server.engine.vllm.cpu.slots import NO_SLOT
 
 SLOTS, RANK, IN, OUT = 3, 4, 8, (6, 4)
 STEPS = ([0, 1, NO_SLOT, 2], [NO_SLOT] * 4, [2, 2, 2, 2], [1, 0, 1, 0])

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from crma_server.engine.vllm.cpu import native, products
-from crma_server.engine.vllm.cpu.build import native_kernel
-from crma_server.engine.vllm.cpu.slots import NO_SLOT, StepRows
+from crma_server.engine.vllm.cpu.native import native_kernel
+from crma_server.engine.vllm.cpu.products import NO_SLOT, StepRows
 from crma_server.engine.vllm.cpu.weights import ModuleWeights
 
 AddProducts = Callable[[ModuleWeights, StepRows, torch.Tensor, torch.Tensor, float], None]

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from vllm.lora.layers import LoRAMapping
 
-from crma_server.engine.vllm.cpu.build import native_kernel
+from crma_server.engine.vllm.cpu.native import native_kernel
+from crma_server.engine.vllm.cpu.products import NO_SLOT
 from crma_server.engine.vllm.cpu.punica import GroupedPunicaWrapper
-from crma_server.engine.vllm.cpu.slots import NO_SLOT
 
 SLOTS, RANK, WIDTH = 3, 8, 12
 OUT = (10, 6, 6)

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crma_server.engine.vllm.cpu.slots import LONG_RUN, NO_SLOT, Plan, Run, StepRows, plan_rows, slot_set
+from crma_server.engine.vllm.cpu.products import LONG_RUN, NO_SLOT, Plan, Run, StepRows, plan_rows
+from crma_server.engine.vllm.cpu.weights import slot_set
 
 
 def step(slots: Sequence[int]) -> StepRows:

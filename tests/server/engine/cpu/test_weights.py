@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 import torch
 
-from crma_server.engine.vllm.cpu.build import Kernel, native_kernel
-from crma_server.engine.vllm.cpu.native_stacks import NativeStacks, stacks_of
-from crma_server.engine.vllm.cpu.slots import slot_set
-from crma_server.engine.vllm.cpu.stacks import Packed, Stacks
+from crma_server.engine.vllm.cpu.native import Kernel, NativeLoraSlots, lora_slots_of, native_kernel
 from crma_server.engine.vllm.cpu.weights import (
-    MakeStacks,
+    LoraSlots,
+    MakeLoraSlots,
     ModuleWeights,
+    Packed,
     WeightsByModule,
     report_activations,
+    slot_set,
 )
 
 Read = Callable[[list[torch.Tensor], list[torch.Tensor]], ModuleWeights]
@@ -42,15 +42,17 @@ def kernel() -> Kernel:
 
 
 @pytest.fixture(params=["native", "torch"])
-def make_stacks(request: pytest.FixtureRequest) -> MakeStacks:
+def make_slots(request: pytest.FixtureRequest) -> MakeLoraSlots:
     """Both ways to read a slot."""
-    return Stacks if request.param == "torch" else partial(stacks_of, request.getfixturevalue("kernel"))
+    return (
+        LoraSlots if request.param == "torch" else partial(lora_slots_of, request.getfixturevalue("kernel"))
+    )
 
 
 @pytest.fixture
-def read(make_stacks: MakeStacks) -> Read:
+def read(make_slots: MakeLoraSlots) -> Read:
     def made(a: list[torch.Tensor], b: list[torch.Tensor]) -> ModuleWeights:
-        weights = ModuleWeights(a, b, [stack.size(-2) for stack in b], make_stacks)
+        weights = ModuleWeights(a, b, [stack.size(-2) for stack in b], make_slots)
         weights.read_stale()
         return weights
 
@@ -124,8 +126,8 @@ def test_both_ways_read_the_same(kernel: Kernel, dtype: torch.dtype) -> None:
     for stack, rank in zip(b, ranks, strict=True):
         stack[1, ..., rank:] = 0
     b[0][1, 0, 2, 1] = -torch.inf
-    ways = [Stacks(a, b, widths), stacks_of(kernel, a, b, widths)]
-    assert type(ways[1]) is NativeStacks
+    ways = [LoraSlots(a, b, widths), lora_slots_of(kernel, a, b, widths)]
+    assert type(ways[1]) is NativeLoraSlots
     packed = []
     for stacks in ways:
         assert stacks.ranks(1) == list(ranks)
@@ -146,9 +148,9 @@ def test_both_ways_read_the_same(kernel: Kernel, dtype: torch.dtype) -> None:
 
 def test_stacks_that_c_cannot_take_are_read_with_pytorch(kernel: Kernel) -> None:
     a, b = stacks()
-    assert type(stacks_of(kernel, [x.double() for x in a], [x.double() for x in b], OUT)) is Stacks
+    assert type(lora_slots_of(kernel, [x.double() for x in a], [x.double() for x in b], OUT)) is LoraSlots
     apart = [torch.zeros(SLOTS, 1, RANK, 2 * IN)[..., ::2] for _ in OUT]
-    assert type(stacks_of(kernel, apart, b, OUT)) is Stacks
+    assert type(lora_slots_of(kernel, apart, b, OUT)) is LoraSlots
 
 
 class Manager:
@@ -168,9 +170,9 @@ class Manager:
         return True
 
 
-def test_every_written_slot_is_read_again_also_when_reloaded_in_place(make_stacks: MakeStacks) -> None:
+def test_every_written_slot_is_read_again_also_when_reloaded_in_place(make_slots: MakeLoraSlots) -> None:
     a, b = stacks()
-    by_module = WeightsByModule(make_stacks)
+    by_module = WeightsByModule(make_slots)
     layer = SimpleNamespace(
         lora_a_stacked=tuple(a), lora_b_stacked=tuple(b), output_slices=OUT,
         punica_wrapper=SimpleNamespace(weights=by_module),
@@ -188,9 +190,9 @@ def test_every_written_slot_is_read_again_also_when_reloaded_in_place(make_stack
     assert by_module.of(a, b, OUT).targeting == slot_set({0, 1})
 
 
-def test_a_linear_layer_is_known_once_an_adapter_was_written_into_it(make_stacks: MakeStacks) -> None:
+def test_a_linear_layer_is_known_once_an_adapter_was_written_into_it(make_slots: MakeLoraSlots) -> None:
     """A compiled graph names modules by an address alone."""
-    (a, b), by_module = stacks(), WeightsByModule(make_stacks)
+    (a, b), by_module = stacks(), WeightsByModule(make_slots)
     fill(a[0], b[0], slot=1, rank=3)
     assert by_module.known(b[0]) is None
     by_module.slot_written(SimpleNamespace(lora_a_stacked=a, lora_b_stacked=b, output_slices=OUT), 1)
@@ -199,19 +201,19 @@ def test_a_linear_layer_is_known_once_an_adapter_was_written_into_it(make_stacks
     assert by_module.of(a, b, OUT) is weights
 
 
-def test_a_layer_whose_outputs_only_its_caller_knows_waits_for_it(make_stacks: MakeStacks) -> None:
-    (a, b), by_module = stacks(), WeightsByModule(make_stacks)
+def test_a_layer_whose_outputs_only_its_caller_knows_waits_for_it(make_slots: MakeLoraSlots) -> None:
+    (a, b), by_module = stacks(), WeightsByModule(make_slots)
     by_module.slot_written(SimpleNamespace(lora_a_stacked=a[0], lora_b_stacked=b[0]), 0)
     assert by_module.known(b[0]) is None
 
 
-def managed(make_stacks: MakeStacks) -> tuple[Any, WeightsByModule, list[torch.Tensor]]:
+def managed(make_slots: MakeLoraSlots) -> tuple[Any, WeightsByModule, list[torch.Tensor]]:
     """A manager of one layer whose slots are read as they are written."""
 
     class OwnManager(Manager):
         pass
 
-    (a, b), by_module = stacks(), WeightsByModule(make_stacks)
+    (a, b), by_module = stacks(), WeightsByModule(make_slots)
     fill(a[0], b[0], slot=0, rank=RANK)
     layer = SimpleNamespace(
         lora_a_stacked=tuple(a), lora_b_stacked=tuple(b), output_slices=OUT,
@@ -221,8 +223,8 @@ def managed(make_stacks: MakeStacks) -> tuple[Any, WeightsByModule, list[torch.T
     return OwnManager(layer, {1: 1.0, 2: 2.0, 3: torch.nan}), by_module, b
 
 
-def test_a_slot_that_nobody_said_was_written_is_found(make_stacks: MakeStacks) -> None:
-    manager, by_module, b = managed(make_stacks)
+def test_a_slot_that_nobody_said_was_written_is_found(make_slots: MakeLoraSlots) -> None:
+    manager, by_module, b = managed(make_slots)
     assert manager.activate_adapter(1)
     by_module.known(b[0])
     b[0][0, 0, 1, 2] = 9.0  # as another writer of vLLM's would
@@ -230,8 +232,8 @@ def test_a_slot_that_nobody_said_was_written_is_found(make_stacks: MakeStacks) -
         manager.activate_adapter(2)
 
 
-def test_what_was_said_and_what_is_not_finite_is_right(make_stacks: MakeStacks) -> None:
-    manager, by_module, b = managed(make_stacks)
+def test_what_was_said_and_what_is_not_finite_is_right(make_slots: MakeLoraSlots) -> None:
+    manager, by_module, b = managed(make_slots)
     for lora_id in (1, 3, 2, 1, 2, 3, 1, 2, 3):
         slot = manager.lora_index_to_id.index(None) if None in manager.lora_index_to_id else 0
         manager.lora_index_to_id[slot] = None

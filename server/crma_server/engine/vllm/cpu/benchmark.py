@@ -2,10 +2,9 @@
 
     python -m crma_server.engine.vllm.cpu.benchmark --layers 30 --repeats 5
 
-Writes one JSON object to standard output; eval/reports/kernel.md was made from it.
-
-Owns: the cases, the clock, the random adapters. Times are CPU time of one thread, in milliseconds per step
-over all layers; the ways of a case take turns, so that whatever else the machine does meets them alike.
+Writes one JSON object to standard output; eval/reports/kernel.md was made from it. Times are CPU time of one
+thread, in milliseconds per step over all layers; the ways of a case take turns, so that whatever else the
+machine does meets them alike.
 """
 
 import argparse
@@ -20,10 +19,9 @@ import torch
 from vllm.lora.layers import LoRAMapping
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
-from crma_server.engine.vllm.cpu.build import native_kernel
-from crma_server.engine.vllm.cpu.native_stacks import stacks_of
+from crma_server.engine.vllm.cpu.native import lora_slots_of, native_kernel
 from crma_server.engine.vllm.cpu.punica import GroupedPunicaWrapper
-from crma_server.engine.vllm.cpu.stacks import Packed, Stacks
+from crma_server.engine.vllm.cpu.weights import LoraSlots, Packed
 
 # SmolLM2-135M: (in, output slices) of qkv, o, gate and up, down, and the residual mixer.
 MODULES: tuple[tuple[int, tuple[int, ...]], ...] = (
@@ -124,16 +122,16 @@ def measure_reading(rank: int, layers: int, repeats: int) -> dict[str, float]:
         for module in modules
     ]
 
-    def reading(stacks: Sequence[Stacks]) -> Callable[[], None]:
+    def reading(stacks: Sequence[LoraSlots]) -> Callable[[], None]:
         def read() -> None:
             for own, to in zip(stacks, packed, strict=True):
                 own.copy(0, own.ranks(0), to)
 
         return read
 
-    ways = {"torch": reading([Stacks(module.a, module.b, module.slices) for module in modules])}
+    ways = {"torch": reading([LoraSlots(module.a, module.b, module.slices) for module in modules])}
     if (kernel := native_kernel()) is not None:
-        in_c = [stacks_of(kernel, module.a, module.b, module.slices) for module in modules]
+        in_c = [lora_slots_of(kernel, module.a, module.b, module.slices) for module in modules]
         ways["c"] = reading(in_c)
     return _in_turns(ways, repeats)
 

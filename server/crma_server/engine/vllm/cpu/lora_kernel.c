@@ -1,12 +1,7 @@
 /* y += scale * x A^T B^T for the rows of one step, each with its own slot's A and B; and packing these.
 
-   Owns: the arithmetic, and what is copied of a slot. lora_kernel_build.py compiles it with the machine's own
-   compiler; vllm_punica_native.py and vllm_punica_native_stacks.py lay out the structs. Any C11 compiler with
-   vector extensions (GCC, Clang).
-
-   A row's result does not depend on the rows beside it, to the last bit: every sum runs over the same vectors
-   in the same order, however rows are blocked. What is left over of a row is filled up to a vector with zeros. All sums are in float32; what is added is rounded to y's type
-   first. */
+   native.py compiles it with the machine's own compiler and lays out the structs. Any C11 compiler with vector
+   extensions (GCC, Clang). */
 
 #include <math.h>
 #include <stdint.h>

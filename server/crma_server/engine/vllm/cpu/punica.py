@@ -3,10 +3,8 @@
 vLLM 0.32's own (`PunicaWrapperCPU`) looks each token's adapter up by slot index, and a token without one has
 index -1: once every slot is taken, base requests are served with the last slot's adapter. It also copies a
 whole adapter per token. Here rows are laid out by slot once per step, rows without a slot are never touched,
-and a module that no adapter of the step targets costs nothing.
-
-Owns: vLLM's interface to the kernel, LoRA layers being known only by the stacked tensors they pass:
-A (slots, 1, rank, in) and B (slots, 1, out, rank), one pair per output slice. GPUs keep vLLM's kernels.
+and a module that no adapter of the step targets costs nothing. LoRA layers are known only by the stacked
+tensors they pass: A (slots, 1, rank, in) and B (slots, 1, out, rank), one pair per output slice.
 """
 
 from collections.abc import Sequence
@@ -20,10 +18,9 @@ from vllm.lora.model_manager import LoRAModelManager
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
 from crma_server.engine.vllm.cpu import native, products
-from crma_server.engine.vllm.cpu.build import native_kernel
-from crma_server.engine.vllm.cpu.native_stacks import stacks_of
-from crma_server.engine.vllm.cpu.op import number_of
-from crma_server.engine.vllm.cpu.slots import NO_SLOT, StepRows
+from crma_server.engine.vllm.cpu.compile import number_of
+from crma_server.engine.vllm.cpu.native import lora_slots_of, native_kernel
+from crma_server.engine.vllm.cpu.products import NO_SLOT, StepRows
 from crma_server.engine.vllm.cpu.weights import ModuleWeights, WeightsByModule, report_activations
 
 
@@ -43,7 +40,7 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):  # type: ignore[misc]
             self._add_products, self.weights = products.add_products, WeightsByModule()
         else:
             self._add_products = partial(native.add_products, kernel)
-            self.weights = WeightsByModule(partial(stacks_of, kernel))
+            self.weights = WeightsByModule(partial(lora_slots_of, kernel))
         self.tokens = self.sampled = StepRows(np.empty(0, dtype=np.int64))
         self.number = number_of(self)
         self._token_lora_indices.fill_(NO_SLOT)

@@ -1,23 +1,67 @@
-"""The adapters of one module as the CPU kernel reads them: every slot's A and B, packed and in float32.
+"""What vLLM wrote into the adapter slots of each module, packed in float32 as the CPU kernel reads it.
 
 vLLM keeps a tensor per output slice, as wide as the largest rank allowed. Here a module's slices share one A,
 so that x is read once for all of them, and ranks end where the adapters in the slots do.
-
-Owns: the packed copy, what it holds of which slot, and learning of a slot written anew.
-Does not know how a slot is read (`stacks`) or which rows use it.
 """
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
 import torch
 
-from crma_server.engine.vllm.cpu.slots import slot_set
-from crma_server.engine.vllm.cpu.stacks import Packed, Stacks
 
-MakeStacks = Callable[[Sequence[torch.Tensor], Sequence[torch.Tensor], Sequence[int]], Stacks]
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """A (slots, ranks of all slices, in) float32 and of each slice B (slots, rank, out) float32; `fits`: the
+    ranks, 0 for a slice that no adapter targets, which has an empty B.
+    """
+
+    fits: tuple[int, ...]
+    a: torch.Tensor
+    b: tuple[torch.Tensor, ...]
+
+
+class LoraSlots:
+    """A (slots, 1, rank, in) and B (slots, 1, out, rank) of each output slice, as vLLM allocated them.
+
+    `widths`: how many rows of each B are columns of y.
+    """
+
+    def __init__(self, a: Sequence[torch.Tensor], b: Sequence[torch.Tensor], widths: Sequence[int]) -> None:
+        self.a, self.b, self.widths = tuple(a), tuple(b), tuple(widths)
+        self.slots, self.in_size = b[0].size(0), a[0].size(-1)
+
+    def ranks(self, slot: int) -> list[int]:
+        """Of each slice the rank up to which B has a column that adds anything."""
+        return [_rank_in_use(b[slot, 0]) for b in self.b]
+
+    def copy(self, slot: int, ranks: Sequence[int], to: Packed) -> None:
+        """The slot's A and B up to its `ranks`, none of which is above what fits, and zeros beyond."""
+        to.a[slot].zero_()
+        first = 0
+        for a, b, width, rank, fits, down in zip(
+            self.a, self.b, self.widths, ranks, to.fits, to.b, strict=True
+        ):
+            if fits:
+                to.a[slot, first : first + rank] = a[slot, 0, :rank]
+                up = down[slot].zero_()
+                up[:rank] = b[slot, 0, :width, :rank].t()
+                if not up.isfinite().all():
+                    # Zero times infinity is not zero: such a B would reach the rows that fill up a batch.
+                    up.nan_to_num_()
+                    to.a[slot, first : first + rank] = torch.nan
+            first += fits
+
+
+def _rank_in_use(b: torch.Tensor) -> int:
+    columns = b.any(dim=0).nonzero()
+    return int(columns[-1]) + 1 if len(columns) else 0
+
+
+MakeLoraSlots = Callable[[Sequence[torch.Tensor], Sequence[torch.Tensor], Sequence[int]], LoraSlots]
 
 
 class ModuleWeights:
@@ -33,11 +77,11 @@ class ModuleWeights:
         stacked_a: Sequence[torch.Tensor],
         stacked_b: Sequence[torch.Tensor],
         output_slices: Sequence[int],
-        make_stacks: MakeStacks = Stacks,
+        make_slots: MakeLoraSlots = LoraSlots,
     ) -> None:
         # Logits are wider than the head's B where vLLM pads the vocabulary.
         widths = [min(size, b.size(-2)) for size, b in zip(output_slices, stacked_b, strict=True)]
-        self._stacks = make_stacks(stacked_a, stacked_b, widths)
+        self._stacks = make_slots(stacked_a, stacked_b, widths)
         self._output_slices = list(output_slices)
         self._in_use = [[0] * len(widths)] * self._stacks.slots
         self.stale = set(range(self._stacks.slots))
@@ -113,8 +157,8 @@ class WeightsByModule:
     Modules are told apart by the address of their first stacked B: vLLM allocates it once, writes in place.
     """
 
-    def __init__(self, make_stacks: MakeStacks = Stacks) -> None:
-        self._make_stacks = make_stacks
+    def __init__(self, make_slots: MakeLoraSlots = LoraSlots) -> None:
+        self._make_stacks = make_slots
         self._weights: dict[int, ModuleWeights] = {}
 
     def of(
@@ -158,6 +202,11 @@ class WeightsByModule:
             weights.stale.add(slot)
         elif output_slices := getattr(layer, "output_slices", None):
             self.of(_stack(layer.lora_a_stacked), stacked_b, output_slices)
+
+
+def slot_set(slots: set[int]) -> int:
+    """A set of slots as the bits of an int, which is quick to intersect and to look up."""
+    return sum(1 << slot for slot in slots)
 
 
 def report_activations(manager_class: Any) -> None:

@@ -2,7 +2,7 @@ import torch
 from torch import nn
 from vllm.model_executor.models.utils import PPMissingLayer
 
-from crma_server.engine.vllm.mixer import ResidualMixer, add_residual_mixers
+from crma_server.engine.vllm.models import ResidualMixer, add_residual_mixers
 
 WIDTH = 6
 
