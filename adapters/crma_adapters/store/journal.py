@@ -85,7 +85,7 @@ class Journal:
             ) from error
         return Appended(len(fresh), len(lines) - len(fresh))
 
-    def read(self, after: Position = Position()) -> Iterator[Entry]:  # noqa: B008 (frozen)
+    def read(self, after: Position = Position()) -> Iterator[Entry]:
         """The entries after a position that are whole now; none where there is no journal yet.
 
         Raises:
