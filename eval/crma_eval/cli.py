@@ -16,9 +16,8 @@ from crma_eval.routing.conversations import command as conversations
 from crma_eval.routing.domains import command as routing_domains
 from crma_eval.routing.latency import command as router_latency
 from crma_eval.routing.peers import command as routing_peers
-from crma_eval.serving import served
+from crma_eval.serving import fuzz, served
 from crma_eval.serving.bench import command as bench
-from crma_eval.serving.fuzz import command as fuzz
 from crma_eval.serving.load import command as load
 from crma_eval.task import Task, add_task
 
@@ -36,6 +35,7 @@ TASKS: dict[str, tuple[Task, str]] = {
     "routing-peers": (routing_peers, "the router beside other routers, on the same questions"),
     "served": (served, "routing of held-out questions through a running server"),
     "load": (load, "a server under load: releases swapped, the server killed, or for a long while"),
+    "fuzz": (fuzz, "hostile requests to every route of a server"),
     "bench": (bench, "speed beside bare vLLM"),
 }
 
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; exit status 1 means an evaluation ran and its goal was missed."""
     parser = argparse.ArgumentParser(prog="crma-eval", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (forgetting, conversations, router_latency, fuzz):
+    for module in (forgetting, conversations, router_latency):
         module.add_command(commands)
     for name, (task, summary) in TASKS.items():
         add_task(commands, task, name, summary)

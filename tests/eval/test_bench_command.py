@@ -10,8 +10,8 @@ import pytest
 
 from crma_adapters.models.base_model import resolve_base_model
 from crma_eval.cli import main
-from crma_eval.serving.bench import client, servers, session
-from crma_eval.serving.bench.plan import RESIDENT
+from crma_eval.serving.bench import servers, session, turns
+from crma_eval.serving.bench.systems import RESIDENT
 
 from .bench_store import make_store
 
@@ -36,8 +36,7 @@ def data(write_rows: Callable[..., Path]) -> Path:
 @pytest.fixture
 def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "COMMANDS", servers.Commands(SERVE, SERVE))
-    monkeypatch.setattr(client, "COMMAND", CLIENT)
-    monkeypatch.setattr(session, "IDLE_S", 0.05)
+    monkeypatch.setattr(turns, "COMMAND", CLIENT)
     monkeypatch.setattr(session, "SETTLE_S", 0.0)
     monkeypatch.setattr(session, "LEAST_FREE_BYTES", 0)
 
@@ -85,7 +84,6 @@ def test_a_run_judges_what_the_client_saw(
         "vllm", "vllm-stock", "vllm-lora", "crma", "crma-many",
     }  # fmt: skip
     assert all(0 < start["ready_cpu_s"] < 60 for start in found["starts"])
-    assert 0 <= found["idle_cpu"] < 1
     a = lines["a", 4]
     assert (a["requests"], a["tokens_per_s"], a["ttft_p99_ms"]) == (16, 5.0, 1000)
     assert a["itl_p50_ms"] == pytest.approx(10)  # the first interval, 0, is left out
@@ -107,15 +105,15 @@ def test_a_stopped_run_goes_on(
     assert "0 of 8 requests were answered" in said and "no such adapter" in said
     monkeypatch.delenv("BROKEN_MODEL")
     assert main(arguments) == 0
-    turns = next((tmp_path / "w").glob("side-by-side-*")) / "turns"
-    assert len(list(turns.iterdir())) == 2 * 2 * 3
-    before = {path: path.stat().st_mtime_ns for path in turns.iterdir()}
-    (turns / "r1-c-c4.json").unlink()
-    logs = turns.parent / "logs"
+    kept = next((tmp_path / "w").glob("side-by-side-*")) / "turns"
+    assert len(list(kept.iterdir())) == 2 * 2 * 3
+    before = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
+    (kept / "r1-c-c4.json").unlink()
+    logs = kept.parent / "logs"
     for log in logs.iterdir():
         log.unlink()
     assert main(arguments) == 0
-    after = {path: path.stat().st_mtime_ns for path in turns.iterdir()}
+    after = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
     assert {path.name for path in after if after[path] != before[path]} == {"r1-c-c4.json"}
     assert [log.name for log in logs.iterdir()] == ["vllm-lora.log"]  # only what is still needed is started
 
@@ -140,7 +138,7 @@ def test_fresh_servers_for_each_repeat(
 def test_a_repeat_that_would_end_too_late_is_not_begun(arguments: list[str], tmp_path: Path) -> None:
     assert main([*arguments, "--systems", "a,b", "--minutes", "0.0001"]) == 0
     assert {len(goal["ratios"]) for goal in figures(tmp_path)["goals"]} == {1}
-    assert "2 were asked for; the limit" in (tmp_path / "out" / "bench.md").read_text()
+    assert "2 repeats were asked for; the limit" in (tmp_path / "out" / "bench.md").read_text()
 
 
 @pytest.mark.usefixtures("stand_ins")
@@ -184,7 +182,7 @@ def test_no_server_is_started_without_memory_for_it(
 def test_a_client_that_ends_is_told(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(client, "COMMAND", (sys.executable, "-c", ""))
+    monkeypatch.setattr(turns, "COMMAND", (sys.executable, "-c", ""))
     assert main([*arguments, "--systems", "a"]) == 2
     assert "the benchmark client failed: it ended" in capsys.readouterr().err
 

@@ -1,20 +1,38 @@
-"""What each system is served by, and the folders made for it."""
+"""What each system is served by, its folders, questions and names, and the sizes of a plan."""
 
 import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 
-from crma_adapters.errors import ConfigError
+from crma_adapters.errors import ConfigError, DataError
 from crma_adapters.lora.lora_files import WEIGHTS_FILE, check_lora
 from crma_adapters.models.base_model import resolve_base_model
 from crma_adapters.store.store import Store
 from crma_adapters.store.verify import verify_plain, verify_release
-from crma_eval.serving.bench.many_adapters import add_of_rank, live_lora
-from crma_eval.serving.bench.plan import RESIDENT
 from crma_eval.serving.bench.servers import COMPILED
-from crma_eval.serving.bench.systems import Subject, choose_systems, server_specs, systems
+from crma_eval.serving.bench.session import Residency, place_of
+from crma_eval.serving.bench.stores import add_of_rank, live_lora
+from crma_eval.serving.bench.systems import (
+    RESIDENT,
+    Load,
+    Plan,
+    Subject,
+    check_plan,
+    choose_systems,
+    deal,
+    loads_text,
+    parse_loads,
+    read_questions,
+    rotate,
+    server_specs,
+    systems,
+    zipf,
+)
 from crma_server.engine.vllm.cpu.compile import ENVIRONMENT
 
 from .bench_store import RANK, make_store
@@ -100,3 +118,81 @@ def test_choosing_systems(subject: Subject) -> None:
 def test_plain_vllm_compiles_as_crma_serve_does() -> None:
     """The evaluations know the server by its commands alone, so the names stand in both."""
     assert COMPILED == ENVIRONMENT
+
+
+def test_questions_are_read_once_each_and_short_ones_left_out(write_rows: Callable[..., Path]) -> None:
+    write_rows("law/holdout.jsonl", [{"question": "What is a tort?"}, {"question": "Why?"}])
+    path = write_rows("law/train.jsonl", [{"question": "What is a tort?"}, {"question": "Who may sue whom?"}])
+    assert read_questions(path.parent.parent, "law") == ["What is a tort?", "Who may sue whom?"]
+
+
+@pytest.mark.parametrize("rows", [[{"question": "Why?"}], [{"answer": "no"}], ["no object"]])
+def test_what_asks_nothing_is_refused(write_rows: Callable[..., Path], rows: list[object]) -> None:
+    path = write_rows("law/holdout.jsonl", rows)
+    with pytest.raises(DataError, match="law"):
+        read_questions(path.parent.parent, "law")
+
+
+def test_an_unknown_domain_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="poetry"):
+        read_questions(tmp_path, "poetry")
+
+
+def test_dealing_goes_round() -> None:
+    assert deal("abc", 2, 4) == ("c", "a", "b", "c")
+    assert rotate(("x", "y"), 3) == ("x", "y", "x")
+
+
+def test_zipf_names_the_first_most_often_and_the_same_for_one_seed() -> None:
+    names = [f"n{place}" for place in range(100)]
+    drawn = zipf(names, 20_000, (1, 2))
+    counts = Counter(drawn)
+    assert counts["n0"] / counts["n1"] == pytest.approx(2, rel=0.15)
+    assert counts["n0"] / counts["n9"] == pytest.approx(10, rel=0.3)
+    assert zipf(names, 50, (1, 2)) == zipf(names, 50, (1, 2))
+    assert zipf(names, 50, (1, 2)) != zipf(names, 50, (1, 3))
+
+
+def test_the_least_recently_used_adapter_goes() -> None:
+    memory = Residency(2)
+    assert memory.ask("aba") == (False, False, True)
+    assert memory.ask("c") == (False,)  # b goes: a was asked for later
+    assert memory.ask("ab") == (True, False)
+
+
+def test_loads_are_read_as_they_are_written() -> None:
+    assert parse_loads("1:6,32:64") == (Load(1, 6), Load(32, 64))
+    assert parse_loads(loads_text(Plan().loads)) == Plan().loads
+
+
+@pytest.mark.parametrize("text", ["", "1", "1:2:3", "a:b", "1:2,"])
+def test_other_loads_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="CONCURRENCY:REQUESTS"):
+        parse_loads(text)
+
+
+def test_the_defaults_can_be_used() -> None:
+    check_plan(Plan())
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"repeats": 0}, "--repeats is 0"),
+        ({"output_tokens": 2}, "--output-tokens is 2"),
+        ({"copies": 64}, "--copies is 64"),
+        ({"minutes": 0.0}, "--minutes is 0"),
+        ({"minutes": float("nan")}, "--minutes is nan"),
+        ({"loads": (Load(0, 5),)}, "concurrency"),
+        ({"loads": (Load(1, 0),)}, "requests"),
+        ({"loads": (Load(1, 5), Load(1, 6))}, "twice"),
+    ],
+)
+def test_sizes_that_measure_nothing_are_refused(change: dict[str, object], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        check_plan(replace(Plan(), **change))  # type: ignore[arg-type]
+
+
+def test_other_facts_have_another_folder(tmp_path: Path) -> None:
+    assert place_of(tmp_path, "x", {"a": 1}) == place_of(tmp_path, "x", {"a": 1})
+    assert place_of(tmp_path, "x", {"a": 1}) != place_of(tmp_path, "x", {"a": 2})

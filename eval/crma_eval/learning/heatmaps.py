@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from crma_eval.learning.bootstrap import Floats
-from crma_eval.learning.picture import picture, save
 from crma_eval.learning.results import MethodResults, label
 from crma_eval.learning.scores import DomainScores
+from crma_eval.plots import picture, save
 
 COLUMNS = 4
 

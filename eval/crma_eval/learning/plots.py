@@ -9,9 +9,9 @@ from matplotlib.ticker import MaxNLocator
 
 from crma_eval.learning.bootstrap import Floats
 from crma_eval.learning.heatmaps import draw_accuracy, draw_loss
-from crma_eval.learning.picture import picture, save
 from crma_eval.learning.results import FROZEN, FROZEN_MATCHED, MODULAR, NAIVE, MethodResults, label
 from crma_eval.learning.statistics import loss_matrix
+from crma_eval.plots import picture, save
 from crma_eval.report import Image, Section
 
 _COLOURS = {

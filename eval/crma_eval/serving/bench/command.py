@@ -2,24 +2,33 @@
 
 import argparse
 import shlex
-import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from crma_adapters.errors import ConfigError
-from crma_eval.report import Goal
-from crma_eval.serving.bench.plan import Plan, check_plan, loads_text, parse_loads
+from crma_adapters.models.base_model import DEFAULT_BASE_MODEL, resolve_base_model
+from crma_adapters.store.store import Store
+from crma_eval.serving.bench import servers, turns
+from crma_eval.serving.bench.curves import curves_jobs, curves_report
+from crma_eval.serving.bench.kinds import kinds_report, measure_kinds
+from crma_eval.serving.bench.report import Run, bench_report, verdicts
+from crma_eval.serving.bench.session import Job, Outcome, Stage, place_of, run_job
+from crma_eval.serving.bench.systems import (
+    Plan,
+    Subject,
+    check_plan,
+    choose_systems,
+    loads_text,
+    parse_loads,
+    read_questions,
+    side_by_side,
+    systems,
+)
+from crma_eval.serving.bench.turns import Turn
 from crma_eval.task import Context, Result
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from crma_eval.serving.bench.session import Job, Outcome
-    from crma_eval.serving.bench.systems import Subject
-    from crma_eval.serving.bench.turn import Turn
 
 DEFAULTS = Plan()
 # float32: without AVX-512 a CPU emulates bfloat16. A small cache: all servers are in memory at once.
@@ -79,26 +88,23 @@ def run(context: Context) -> Result:
     )  # fmt: skip
     check_plan(plan)
     if args.kinds:
-        return _kinds(args)
+        base = resolve_base_model(args.model or DEFAULT_BASE_MODEL)
+        return Result(kinds_report(base.name, measure_kinds(base.path, args.repeats)))
     if args.fresh and args.curves:
         raise ConfigError("--fresh and --curves are given; a curve's servers are started once: leave one out")
     subject = _subject(args)
-    return _curves(args, plan, subject) if args.curves else _side_by_side(args, plan, subject)
+    questions = read_questions(args.data, subject.domain)
+    work = _work(args, "curves" if args.curves else "side-by-side", plan, subject)
+    if args.curves:
+        outcomes = [_measure(job, subject, work) for job in curves_jobs(plan, questions, subject, work)]
+        return Result(curves_report(subject.base.name, Outcome.joined(outcomes)))
+    chosen = choose_systems(systems(subject, plan.copies), args.systems)
+    outcome = _measure(side_by_side(plan, chosen, questions, subject, work), subject, work)
+    found = Run(plan, chosen, f"{subject.base.name}, questions of {subject.domain!r}", outcome)
+    return Result(bench_report(found), tuple(verdict.goal for verdict in verdicts(found.cells)))
 
 
-def _kinds(args: argparse.Namespace) -> Result:
-    from crma_adapters.models.base_model import DEFAULT_BASE_MODEL, resolve_base_model
-    from crma_eval.serving.bench.kinds import kinds_report, measure_kinds
-
-    base = resolve_base_model(args.model or DEFAULT_BASE_MODEL)
-    return Result(kinds_report(base.name, measure_kinds(base.path, args.repeats)))
-
-
-def _subject(args: argparse.Namespace) -> "Subject":
-    from crma_adapters.models.base_model import resolve_base_model
-    from crma_adapters.store.store import Store
-    from crma_eval.serving.bench.systems import Subject
-
+def _subject(args: argparse.Namespace) -> Subject:
     store = Store(args.adapters)
     release = store.live()
     if not release.adapters:
@@ -110,47 +116,8 @@ def _subject(args: argparse.Namespace) -> "Subject":
     return Subject(store, base, domain, (*shlex.split(args.serve_flags), *ALWAYS))
 
 
-def _side_by_side(args: argparse.Namespace, plan: Plan, subject: "Subject") -> Result:
-    from crma_eval.serving.bench.job import side_by_side
-    from crma_eval.serving.bench.summary import Run, bench_report
-    from crma_eval.serving.bench.systems import choose_systems, systems
-    from crma_eval.serving.bench.traffic import read_questions
-
-    chosen = choose_systems(systems(subject, plan.copies), args.systems)
-    questions = read_questions(args.data, subject.domain)
-    work = _work(args, "side-by-side", plan, subject)
-    outcome = _measure(side_by_side(plan, chosen, questions, subject, work), subject, work)
-    title = f"{subject.base.name}, questions of {subject.domain!r}"
-    report = bench_report(Run(plan, chosen, title, outcome))
-    return Result(report, tuple(_goal(verdict) for verdict in report.figures["goals"]))
-
-
-def _goal(verdict: "Mapping[str, Any]") -> Goal:
-    return Goal(
-        f"{verdict['figure']}, {verdict['system']} / {verdict['against']}, {verdict['concurrency']} at once",
-        f"{'at least' if verdict['at_least'] else 'at most'} {verdict['bound']:g}",
-        f"{statistics.median(verdict['ratios']):.3f}",
-        verdict["met"],
-    )
-
-
-def _curves(args: argparse.Namespace, plan: Plan, subject: "Subject") -> Result:
-    from crma_eval.serving.bench.curves import curves_jobs
-    from crma_eval.serving.bench.curves_report import curves_report
-    from crma_eval.serving.bench.session import joined
-    from crma_eval.serving.bench.traffic import read_questions
-
-    work = _work(args, "curves", plan, subject)
-    questions = read_questions(args.data, subject.domain)
-    outcomes = [_measure(job, subject, work) for job in curves_jobs(plan, questions, subject, work)]
-    report = curves_report(subject.base.name, joined(outcomes))
-    return Result(report)
-
-
-def _work(args: argparse.Namespace, name: str, plan: Plan, subject: "Subject") -> Path:
+def _work(args: argparse.Namespace, name: str, plan: Plan, subject: Subject) -> Path:
     """Repeats and minutes may change: what was measured holds all the same."""
-    from crma_eval.serving.bench.place import place_of
-
     facts = {
         "release": subject.store.live().number, "model": subject.base.fingerprint, "domain": subject.domain,
         "flags": subject.flags, "loads": plan.loads, "tokens": plan.output_tokens, "copies": plan.copies,
@@ -159,25 +126,20 @@ def _work(args: argparse.Namespace, name: str, plan: Plan, subject: "Subject") -
     return place_of(args.work, name, facts)
 
 
-def _measure(job: "Job", subject: "Subject", work: Path) -> "Outcome":
-    from crma_eval.serving.bench import client as bench_client
-    from crma_eval.serving.bench import servers
-    from crma_eval.serving.bench.session import Stage, run_job
-    from crma_eval.serving.bench.turn import Journal
-
-    turns = [turn for repeat in job.repeats for turn in repeat]
-    journal = Journal(work / "turns")
-    left = [turn for turn in turns if journal.read(turn) is None]
+def _measure(job: Job, subject: Subject, work: Path) -> Outcome:
+    every = [turn for repeat in job.repeats for turn in repeat]
+    journal = turns.Journal(work / "turns")
+    left = [turn for turn in every if journal.read(turn) is None]
     print(_announcement(job, left, work), file=sys.stderr)
     with (
-        bench_client.BenchClient(work / "client", subject.base.path, bench_client.COMMAND) as client,
-        tqdm(total=len(turns), desc="bench", unit="turn", file=sys.stderr, dynamic_ncols=True) as bar,
+        turns.BenchClient(work / "client", subject.base.path, turns.COMMAND) as client,
+        tqdm(total=len(every), desc="bench", unit="turn", file=sys.stderr, dynamic_ncols=True) as bar,
     ):
 
         def started(name: str) -> None:
             bar.set_description(f"starting {name}")
 
-        def measured(turn: "Turn") -> None:
+        def measured(turn: Turn) -> None:
             bar.set_description(f"repeat {turn.repeat + 1}, {turn.system}, {turn.concurrency} at a time")
             bar.update()
 
@@ -187,21 +149,21 @@ def _measure(job: "Job", subject: "Subject", work: Path) -> "Outcome":
         return run_job(job, client, stage)
 
 
-def _announcement(job: "Job", left: "Sequence[Turn]", work: Path) -> str:
-    turns = sum(len(repeat) for repeat in job.repeats)
-    kept = f", {turns - len(left)} of them measured before" if len(left) < turns else ""
+def _announcement(job: Job, left: Sequence[Turn], work: Path) -> str:
+    count = sum(len(repeat) for repeat in job.repeats)
+    kept = f", {count - len(left)} of them measured before" if len(left) < count else ""
     tokens = sum(len(turn.models) * turn.output_tokens for turn in left)
     minutes = sum(_guess_s(turn) for turn in left) / 60
     again = ", anew in each repeat" if job.fresh else ""
     return (
-        f"bench: {len({turn.server for turn in left})} servers to start{again}, {turns} turns in "
+        f"bench: {len({turn.server for turn in left})} servers to start{again}, {count} turns in "
         f"{len(job.repeats)} repeats{kept}; {tokens:,} output tokens to go, about {minutes:.0f} minutes with "
         f"the demo model on two CPU cores, starts not counted; no repeat begins that would probably end "
         f"after {job.minutes:g} minutes; kept in {work}"
     )
 
 
-def _guess_s(turn: "Turn") -> float:
+def _guess_s(turn: Turn) -> float:
     """As a small CPU takes with the demo model: 22 tokens/s for one request, 100 for 32 at a time."""
     tokens_per_s = 20 + 2.5 * min(turn.concurrency, 32)
     return 3 + len(turn.models) * turn.output_tokens / tokens_per_s

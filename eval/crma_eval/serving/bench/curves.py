@@ -1,17 +1,31 @@
-"""How cost grows: with adapters in the store, adapters in a batch, rank, prompt length."""
+"""How cost grows with adapters in the store or in a batch, rank and prompt length, beside the first point."""
 
+import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from crma_eval.serving.bench.many_adapters import add_copies, add_of_rank, live_lora
-from crma_eval.serving.bench.plan import Plan
+from crma_adapters.errors import ConfigError
+from crma_eval.plots import log_curve
+from crma_eval.report import Image, Report, Section
+from crma_eval.serving.bench.report import Cells, cells_of
 from crma_eval.serving.bench.servers import COMPILE, Spec
-from crma_eval.serving.bench.session import Job, in_turns
-from crma_eval.serving.bench.systems import BASE, Subject, copy_names, lora_flags, max_rank
-from crma_eval.serving.bench.traffic import deal, rotate
-from crma_eval.serving.bench.turn import Turn
+from crma_eval.serving.bench.session import Job, Outcome
+from crma_eval.serving.bench.stores import add_copies, add_of_rank, live_lora
+from crma_eval.serving.bench.systems import (
+    BASE,
+    Plan,
+    Subject,
+    copy_names,
+    deal,
+    in_turns,
+    lora_flags,
+    max_rank,
+    rotate,
+)
+from crma_eval.serving.bench.turns import Found, Turn
 
+FLAT = 1.10
 IN_STORE = (1, 10, 100, 1000)
 IN_BATCH = (1, 2, 5, 8, 16, 32)
 RANKS = (4, 8, 16, 32, 64)
@@ -111,3 +125,107 @@ def _specs(subject: Subject, work: Path) -> dict[str, Spec]:
     specs[MIXED] = Spec(MIXED, (*subject.flags, *slots, *long, COMPILE), store=store)
     specs[BARE] = Spec(BARE, (*subject.flags, *long), stock=True)
     return specs
+
+
+@dataclass(frozen=True)
+class Point:
+    """`cost_ms`: median over repeats. `relative`: to the first point of the curve in the same repeat."""
+
+    x: int
+    cost_ms: float
+    relative: tuple[float, ...]
+    peak_bytes: int
+
+    @property
+    def growth(self) -> float:
+        return statistics.median(self.relative)
+
+
+def points_of(curve: Curve, cells: Cells) -> tuple[Point, ...]:
+    """Of the repeats that have the curve's first point; points nobody measured are left out."""
+    made = []
+    by = {(repeat, system): found for (repeat, system, _), found in cells.items()}
+    for x in curve.points:
+        pairs = [
+            (found, by[repeat, first])
+            for (repeat, system), found in sorted(by.items(), key=lambda item: item[0])
+            if system == point_key(curve.key, x)
+            and (repeat, first := point_key(curve.key, curve.points[0])) in by
+        ]
+        if pairs:
+            costs = [_cost_ms(curve, found) for found, _ in pairs]
+            relative = [cost / _cost_ms(curve, one) for cost, (_, one) in zip(costs, pairs, strict=True)]
+            peak = max(found.peak_bytes for found, _ in pairs)
+            made.append(Point(x, statistics.median(costs), tuple(relative), peak))
+    return tuple(made)
+
+
+def _cost_ms(curve: Curve, found: Found) -> float:
+    return 1000 * found.ttft(50) if curve.cost == FIRST else 1000 / found.tokens_per_s
+
+
+def in_words(points: Sequence[Point]) -> str:
+    """What the curve does."""
+    steep = next((place for place, point in enumerate(points) if point.growth > FLAT), None)
+    if steep is None:
+        return f"Flat: nowhere over 10 % above the first point, up to {points[-1].x:,}."
+    last = points[-1]
+    return (
+        f"Within 10 % of the first point up to {points[max(steep - 1, 0)].x:,}, {last.growth:.2f} times it "
+        f"at {last.x:,}."
+    )
+
+
+def curves_report(model: str, outcome: Outcome) -> Report:
+    """Every curve that has a point. Raises `ConfigError` if none has."""
+    cells = cells_of(outcome.found)
+    measured = [(curve, points) for curve in CURVES if (points := points_of(curve, cells))]
+    if not measured:
+        raise ConfigError("no curve has a point; expected a repeat at least, give more --minutes")
+    ready_s = {server.name: server.ready_s for server in outcome.servers}
+    return Report(
+        name="bench-curves",
+        title=f"How the cost of serving grows: {model}",
+        header=("what is varied", "what cost does"),
+        rows=tuple((curve.title, in_words(points)) for curve, points in measured),
+        figures={
+            "ready_s": ready_s,
+            "curves": {
+                curve.key: [asdict(point) | {"growth": point.growth} for point in points]
+                for curve, points in measured
+            },
+        },
+        remarks=(
+            "Medians over repeats; relative cost is to the curve's first point in the same repeat, "
+            "the points of all curves taking turns. Store and rank: 8 requests at a time; "
+            "batch: 32; prompt: 1. The adapters of the rank curve are random, on the modules of a real one.",
+        ),
+        sections=tuple(_section(curve, points, ready_s) for curve, points in measured),
+    )
+
+
+def _section(curve: Curve, points: Sequence[Point], ready_s: dict[str, float]) -> Section:
+    started = curve.key == "store" and bool(ready_s)
+    rows = []
+    for point in points:
+        low, high = min(point.relative), max(point.relative)
+        row = [f"{point.x:,}", f"{point.cost_ms:.1f}", f"{point.growth:.3f} ({low:.3f} to {high:.3f})",
+               f"{point.peak_bytes / 2**20:,.0f}"]  # fmt: skip
+        if started:
+            row.append(f"{ready_s[name]:.0f}" if (name := f"store-{point.x}") in ready_s else "-")
+        rows.append(tuple(row))
+    header = (curve.axis, curve.cost, "relative: median (extremes)", "peak memory, MiB")
+    caption = f"{curve.title}: {curve.cost} over {curve.axis}, both axes logarithmic"
+    relative = {point.x: point.relative for point in points}
+    image = Image(
+        f"bench-{curve.key}.png",
+        caption,
+        lambda path: log_curve(relative, curve.axis, f"{curve.cost}, relative", path),
+    )
+    return Section(
+        curve.title,
+        (*header, *(["start to ready, s"] if started else [])),
+        tuple(rows),
+        (f"{in_words(points)} Repeats: {len(points[0].relative)}.",),
+        (image,),
+    )

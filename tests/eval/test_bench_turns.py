@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from crma_eval.serving.bench.turn import Found, Journal, Turn
+from crma_eval.serving.bench.turns import Found, Journal, Turn
 
 
 def turn(repeat: int = 0) -> Turn:
@@ -22,16 +22,16 @@ def found() -> Found:
 def test_speeds_and_percentiles() -> None:
     assert found().tokens_per_s == 4.5
     assert found().tokens_per_cpu_s == 2.0
-    assert found().ttft_percentile(50) == pytest.approx(0.3)
-    assert found().ttft_percentile(50, resident=True) == pytest.approx(0.2)
-    assert found().ttft_percentile(99, resident=False) == pytest.approx(0.5)
-    assert found().itl_percentile(100, resident=True) == pytest.approx(0.04)
-    assert found().itl_percentile(100) == pytest.approx(0.7)
+    assert found().ttft(50) == pytest.approx(0.3)
+    assert found().ttft(50, resident=True) == pytest.approx(0.2)
+    assert found().ttft(99, resident=False) == pytest.approx(0.5)
+    assert found().itl(100, resident=True) == pytest.approx(0.04)
+    assert found().itl(100) == pytest.approx(0.7)
 
 
 def test_no_such_request_has_no_percentile() -> None:
     alone = Found(0, "h", 1, 1.0, 3, (0.1,), ((0.1, 0.1),), 1.0, 1, (True,))
-    assert math.isnan(alone.ttft_percentile(50, resident=False))
+    assert math.isnan(alone.ttft(50, resident=False))
 
 
 def test_a_journal_gives_back_what_it_was_given(tmp_path: Path) -> None:

@@ -1,1 +1,0 @@
-"""`crma-eval fuzz`: hostile requests to every route of a running server."""
