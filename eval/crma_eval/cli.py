@@ -12,9 +12,8 @@ from crma_eval.learning.retention import command as routed
 from crma_eval.learning.subdomains import command as subdomains
 from crma_eval.routing import command as routing
 from crma_eval.routing import fresh_command as routing_fresh
-from crma_eval.routing.conversations import command as conversations
+from crma_eval.routing import latency as router_latency
 from crma_eval.routing.domains import command as routing_domains
-from crma_eval.routing.latency import command as router_latency
 from crma_eval.routing.peers import command as routing_peers
 from crma_eval.serving import fuzz, served
 from crma_eval.serving.bench import command as bench
@@ -33,6 +32,7 @@ TASKS: dict[str, tuple[Task, str]] = {
     ),
     "routing-domains": (routing_domains, "a router of hundreds of domains"),
     "routing-peers": (routing_peers, "the router beside other routers, on the same questions"),
+    "router-latency": (router_latency, "time of a routing decision, alone and beside a busy engine"),
     "served": (served, "routing of held-out questions through a running server"),
     "load": (load, "a server under load: releases swapped, the server killed, or for a long while"),
     "fuzz": (fuzz, "hostile requests to every route of a server"),
@@ -44,8 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; exit status 1 means an evaluation ran and its goal was missed."""
     parser = argparse.ArgumentParser(prog="crma-eval", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (forgetting, conversations, router_latency):
-        module.add_command(commands)
+    forgetting.add_command(commands)
     for name, (task, summary) in TASKS.items():
         add_task(commands, task, name, summary)
     typed = load.renamed(list(sys.argv[1:] if argv is None else argv))

@@ -1,1 +1,0 @@
-"""How long the router takes for a decision, alone and beside a busy engine."""
