@@ -1,7 +1,6 @@
 """Mistyped, embedded in conversations, misleadingly introduced: what is composed keeps its label."""
 
-from crma_eval.routing.asked import FOLLOW_UPS, MENTIONS, conversations, mentions
-from crma_eval.routing.slips import NEIGHBOURS, mistype
+from crma_eval.routing.sets.held_out import FOLLOW_UPS, MENTIONS, NEIGHBOURS, conversations, mentions, mistype
 from crma_router.classifier.augment import typos
 
 QUESTIONS = {

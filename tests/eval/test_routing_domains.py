@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from crma_adapters.errors import RouterError
-from crma_eval.routing.domains.command import _numbers
-from crma_eval.routing.domains.measure import EACH, measure_added, measure_size
-from crma_eval.routing.domains.plain import PlainRouter
+from crma_eval.routing.domains.command import _numbers, domains_result
+from crma_eval.routing.domains.measure import EACH, PlainRouter, measure_added, measure_size
 from crma_eval.routing.domains.sources import ManyDomains, SourceDomain, _by_family, _domain_name, _split
-from crma_eval.routing.domains.summary import domains_result
 from crma_router.classifier.data import RouterData
 from crma_router.policy import RoutingDecision
 

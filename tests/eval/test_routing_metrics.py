@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
-from crma_eval.routing.metrics import (
+from crma_eval.routing.judged import (
     auroc,
     calibration_error,
     false_positive_rate,

@@ -6,12 +6,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crma_eval.routing.peers.kept import kept
-from crma_eval.routing.peers.libraries import installed
-from crma_eval.routing.peers.measure import Measured, coverage_at, figures, measure_peer
-from crma_eval.routing.peers.peers import DESCRIPTIONS, DescriptionPeer, Guess, LogisticPeer, NeighbourPeer
-from crma_eval.routing.peers.split import Labelled, Split
-from crma_eval.routing.peers.summary import peers_report
+from crma_eval.routing.peers.command import peers_report
+from crma_eval.routing.peers.measure import (
+    Labelled,
+    Measured,
+    Split,
+    coverage_at,
+    figures,
+    kept,
+    measure_peer,
+)
+from crma_eval.routing.peers.peers import (
+    DESCRIPTIONS,
+    DescriptionPeer,
+    Guess,
+    LogisticPeer,
+    NeighbourPeer,
+    installed,
+)
 from crma_router.classifier.data import RouterData
 
 TOPICS = {"medical": "fever cough rash", "legal": "court judge lease", "": "song pizza movie"}

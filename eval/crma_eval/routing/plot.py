@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from crma_eval.routing.judged import FALLBACK, JudgedSet
-from crma_eval.routing.metrics import reliability, risk_coverage
+from crma_eval.routing.judged import FALLBACK, JudgedSet, reliability, risk_coverage
 
 # Okabe and Ito's colours, told apart by colour-blind eyes too.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#999999")

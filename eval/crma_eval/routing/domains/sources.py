@@ -14,7 +14,7 @@ from itertools import islice
 
 from crma_adapters.errors import DataError
 from crma_adapters.models.cache import cache_dir
-from crma_eval.routing.sets.packaged import EVALS, packaged_questions
+from crma_eval.routing.sets.fresh import EVALS, packaged_questions
 from crma_training.demo_data.fetch import fetch
 from crma_training.demo_data.packages import Package
 

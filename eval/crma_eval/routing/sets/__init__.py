@@ -5,5 +5,5 @@ fresh      real questions that no router was fitted on or tuned to, in six langu
 wrapped    some of them inside twelve shapes in which clients send a question
 dialogues  some of them in conversations, in five languages
 
-Most fresh questions are kept as places in published packages, with a label; packaged reads their texts there.
+Most fresh questions are kept as places in published packages, with a label, where their texts are read.
 """
