@@ -8,13 +8,14 @@ import pytest
 
 from crma_adapters.errors import DataError
 from crma_eval.routing.as_served import measure_alone
-from crma_eval.routing.counted import Counted, Decided, interval, shown
+from crma_eval.routing.counted import Counted, Decided, shown
 from crma_eval.routing.fresh import judge_questions, judge_shapes, judge_talks
 from crma_eval.routing.fresh_summary import fresh_result
 from crma_eval.routing.sets import fresh
 from crma_eval.routing.sets.dialogues import CHANGES, LANGUAGES, talks
 from crma_eval.routing.sets.fresh import FreshQuestion, fresh_questions
 from crma_eval.routing.sets.wrapped import questions_to_wrap, shapes
+from crma_eval.stats import interval
 from crma_router.policy import Policy, RoutingDecision
 
 DOMAINS = ("code", "financial", "legal", "medical", "science")

@@ -10,8 +10,14 @@ from typing import Any
 
 from crma_adapters.io.durable import move_folder_durably, temporary_path
 from crma_eval.learning.protocol import Cell, Experiment
-from crma_eval.learning.retention.matrix import Asked, RoutedDomain, Routes, Servers, routed_matrix
-from crma_eval.learning.retention.questions import routed_text
+from crma_eval.learning.retention.matrix import (
+    Asked,
+    RoutedDomain,
+    Routes,
+    Servers,
+    routed_matrix,
+    routed_text,
+)
 from crma_eval.learning.spread import spread
 from crma_eval.learning.table import cell
 from crma_eval.report import Section

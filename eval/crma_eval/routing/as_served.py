@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
 from crma_eval.report import Section
+from crma_eval.stats import percentile
 from crma_router.conversation.messages import read_conversation
 from crma_router.conversation.sessions import SessionKey, Sessions
 from crma_router.conversation.state import open_dialogue
@@ -74,20 +74,20 @@ class Alone:
     @property
     def p50(self) -> float:
         """Of the processor time."""
-        return _percentile([one.cpu for one in self.every], 50)
+        return percentile([one.cpu for one in self.every], 50)
 
     @property
     def p99(self) -> float:
         """Of the processor time."""
-        return _percentile([one.cpu for one in self.every], 99)
+        return percentile([one.cpu for one in self.every], 99)
 
     def figures(self) -> dict[str, Any]:
         """For the JSON report."""
         return {"load": round(self.load, 2)} | {
             name: {
                 "texts": len(took),
-                **{f"wall_p{q}": round(_percentile([one.wall for one in took], q), 2) for q in _QUANTILES},
-                **{f"cpu_p{q}": round(_percentile([one.cpu for one in took], q), 2) for q in _QUANTILES},
+                **{f"wall_p{q}": round(percentile([one.wall for one in took], q), 2) for q in _QUANTILES},
+                **{f"cpu_p{q}": round(percentile([one.cpu for one in took], q), 2) for q in _QUANTILES},
             }
             for name, took in self._rows()
         }
@@ -98,8 +98,8 @@ class Alone:
             (
                 name,
                 str(len(took)),
-                *(f"{_percentile([one.wall for one in took], q):.1f}" for q in _QUANTILES),
-                *(f"{_percentile([one.cpu for one in took], q):.1f}" for q in _QUANTILES),
+                *(f"{percentile([one.wall for one in took], q):.1f}" for q in _QUANTILES),
+                *(f"{percentile([one.cpu for one in took], q):.1f}" for q in _QUANTILES),
             )
             for name, took in self._rows()
         )
@@ -131,7 +131,3 @@ def _time(router: TextRouter, text: str) -> Took:
     wall, cpu = time.perf_counter(), time.process_time()
     decide_text(router, text)
     return Took(1e3 * (time.perf_counter() - wall), 1e3 * (time.process_time() - cpu))
-
-
-def _percentile(times: Sequence[float], share: float) -> float:
-    return float(np.percentile(times, share))

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from crma_eval.stats import interval
+
 
 @dataclass(frozen=True)
 class Decided:
@@ -64,16 +66,6 @@ class Counted:
             "wrong_share": round(self.wrong / self.rows, 4) if self.rows else 0.0,
             "fell_back": self.fell_back,
         }
-
-
-def interval(hits: int, rows: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share (Wilson 1927)."""
-    from scipy.stats import binomtest
-
-    if not rows:
-        return 0.0, 1.0
-    found = binomtest(hits, rows).proportion_ci(0.95, method="wilson")
-    return float(found.low), float(found.high)
 
 
 def shown(hits: int, rows: int) -> str:

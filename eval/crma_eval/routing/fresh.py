@@ -1,4 +1,4 @@
-"""`crma-eval routing-fresh`: a release's router on what people really send, in several languages and shapes."""
+"""`crma-eval routing-fresh`: a release's router on what people really send, in their shapes."""
 
 import argparse
 from collections.abc import Sequence

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crma_adapters.store.card import AdapterCard
 from crma_eval.learning.retention.matrix import RoutedDomain
 from crma_eval.learning.scores import DomainScores
+from crma_eval.stats import bootstrap_interval
 
 ALL = "all"
-RESAMPLES = 2000
+Floats = NDArray[np.float64]
 SAME_LOSS = 1e-3
 """Relative difference up to which two measurements of the same rows may differ; other rows differ by more."""
 
@@ -137,11 +139,13 @@ def _interval(oracle: DomainScores, routed: DomainScores, seed: int) -> tuple[fl
     """95 % percentile interval of the regret, in nats per token."""
     if not oracle.holdout:
         return math.nan, math.nan
-    extra = np.array([r.loss - o.loss for o, r in zip(oracle.holdout, routed.holdout, strict=True)])
-    tokens = np.array([row.tokens for row in oracle.holdout])
-    drawn = np.random.default_rng(seed).integers(len(extra), size=(RESAMPLES, len(extra)))
-    low, high = np.percentile(extra[drawn].sum(1) / tokens[drawn].sum(1), [2.5, 97.5])
-    return float(low), float(high)
+    extra = [r.loss - o.loss for o, r in zip(oracle.holdout, routed.holdout, strict=True)]
+    tokens = [row.tokens for row in oracle.holdout]
+    return bootstrap_interval(_per_token, extra, tokens, seed=seed)
+
+
+def _per_token(extra: Floats, tokens: Floats, axis: int) -> Floats:
+    return np.asarray(extra.sum(axis=axis) / tokens.sum(axis=axis))
 
 
 def _joined(scores: Sequence[DomainScores]) -> DomainScores:

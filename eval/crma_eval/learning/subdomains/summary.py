@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from crma_eval.learning.ablation.statistics import Share, paired
 from crma_eval.learning.subdomains.protocol import Probe, Retention
 from crma_eval.learning.subdomains.split import Size, SubDomain
 from crma_eval.report import Report, Section
+from crma_eval.stats import Share, paired
 from crma_training.config import TrainConfig
 
 OURS, CONTROL = "modular", "naive"

@@ -19,6 +19,7 @@ from crma_eval.routing.judged import auroc
 from crma_eval.routing.peers.peers import Guess, Peer
 from crma_eval.routing.sets.fresh import ENGLISH, FreshQuestion, fresh_questions
 from crma_eval.routing.sets.held_out import load_sets
+from crma_eval.stats import percentile
 from crma_router.classifier.data import RouterData
 from crma_router.policy import RoutingDecision
 from crma_router.router import Router
@@ -154,8 +155,8 @@ def measure_peer(peer: Peer, split: Split) -> Measured:
         dict(option),
         sets,
         fit_s,
-        float(np.percentile(times, 50)),
-        float(np.percentile(times, 99)),
+        percentile(times, 50),
+        percentile(times, 99),
     )
 
 
@@ -231,8 +232,8 @@ def measure_ours(folder: Path, split: Split) -> Measured:
         {},
         sets,
         None,
-        float(np.percentile(times, 50)),
-        float(np.percentile(times, 99)),
+        percentile(times, 50),
+        percentile(times, 99),
     )
 
 

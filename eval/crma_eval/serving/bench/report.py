@@ -10,7 +10,8 @@ from crma_eval.plots import bars, ranges
 from crma_eval.report import Goal, Image, Report, Section
 from crma_eval.serving.bench.session import Outcome
 from crma_eval.serving.bench.systems import RESIDENT, SLOTS, Plan, System, loads_text
-from crma_eval.serving.bench.turns import Found, percentile
+from crma_eval.serving.bench.turns import Found
+from crma_eval.stats import percentile
 
 Cells = Mapping[tuple[int, str, int], Found]
 # Of requests whose adapter was in memory, where that is known.

@@ -13,10 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-
 from crma_adapters.errors import ConfigError
 from crma_adapters.io.durable import write_durably
+from crma_eval.stats import percentile
 
 TIMEOUT_S = 900.0
 # What `vllm bench serve` runs; the command itself asks for the version of a package "vllm", which the CPU
@@ -101,11 +100,6 @@ class Found:
     def _chosen(self, values: Sequence[Any], resident: bool | None) -> list[Any]:
         known = self.resident or (True,) * len(values)
         return [v for v, there in zip(values, known, strict=True) if resident is None or there == resident]
-
-
-def percentile(values: Sequence[float], percent: float) -> float:
-    """Linear between the nearest; NaN of nothing."""
-    return float(np.percentile(values, percent)) if values else math.nan
 
 
 class Journal:

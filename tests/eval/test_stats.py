@@ -1,6 +1,12 @@
-import pytest
+import math
 
-from crma_eval.learning.ablation.statistics import Paired, Share, paired, share
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from crma_eval.stats import Paired, Share, bootstrap_interval, interval, paired, percentile, share
+
+Floats = NDArray[np.float64]
 
 
 def wilson(right: int, asked: int) -> tuple[float, float]:
@@ -47,3 +53,27 @@ def test_counts_pairs_and_shares() -> None:
 def test_unequal_numbers_of_answers_are_no_pairs() -> None:
     with pytest.raises(ValueError, match="zip"):
         paired([True], [True, False])
+
+
+def test_no_rows_tell_nothing() -> None:
+    assert interval(0, 0) == (0.0, 1.0)
+    assert math.isnan(percentile([], 50))
+    assert percentile([1.0, 3.0], 50) == 2.0
+
+
+def test_the_bootstrap_of_a_mean_is_near_the_normal_interval() -> None:
+    values = np.random.default_rng(1).normal(3.0, 2.0, 400)
+    low, high = bootstrap_interval(np.mean, list(values))
+    half = 1.96 * values.std(ddof=1) / 20
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.05)
+    assert bootstrap_interval(np.mean, list(values)) == (low, high)
+
+
+def test_columns_are_resampled_in_pairs() -> None:
+    """Each row's ratio is 2, so no resample of pairs has another."""
+
+    def ratio(first: Floats, second: Floats, axis: int) -> Floats:
+        return np.asarray(first.sum(axis=axis) / second.sum(axis=axis))
+
+    assert bootstrap_interval(ratio, [2.0, 4.0, 8.0, 20.0], [1.0, 2.0, 4.0, 10.0]) == (2.0, 2.0)
+    assert bootstrap_interval(np.median, [1.5]) == (1.5, 1.5)
