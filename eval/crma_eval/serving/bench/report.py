@@ -158,13 +158,15 @@ def line_of(turns: Sequence[Found]) -> Line:
     ttft = [value for turn in turns for value in turn.ttft_s]
     itl = [value for turn in turns for row in turn.itl_s for value in row]
     tokens = sum(turn.output_tokens for turn in turns)
-    times = [1000 * percentile(values, percent) for values in (ttft, itl) for percent in (50, 99)]
     return Line(
         turns[0].system,
         turns[0].concurrency,
         len(ttft),
         tokens / sum(turn.duration_s for turn in turns),
-        *times,
+        1000 * percentile(ttft, 50),
+        1000 * percentile(ttft, 99),
+        1000 * percentile(itl, 50),
+        1000 * percentile(itl, 99),
         1000 * sum(turn.cpu_s for turn in turns) / tokens,
         max(turn.peak_bytes for turn in turns) / 2**20,
     )
