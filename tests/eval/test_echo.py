@@ -10,7 +10,7 @@ from crma_adapters.errors import BaseModelError
 from crma_adapters.models.base_model import BaseModel
 from crma_adapters.store.release import AdapterEntry
 from crma_adapters.store.store import Store
-from crma_eval.serving.load.echo import Head, Voice, echo_tensors, voices, write_echo
+from crma_eval.serving.load.publisher import Head, Voice, echo_tensors, voices, write_echo
 
 from .tiny_llama import VOCABULARY, WORDS, save_tiny_llama, tiny_llama
 

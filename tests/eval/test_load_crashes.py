@@ -12,7 +12,7 @@ from crma_adapters.errors import ConfigError
 from crma_adapters.models.base_model import BaseModel
 from crma_adapters.store.store import Store
 from crma_eval.serving.load import life as life_module
-from crma_eval.serving.load.clients import Answer
+from crma_eval.serving.load.clients import Answer, Served, faults_of_served, goals_of
 from crma_eval.serving.load.crashes import (
     DOMAINS,
     WORDS,
@@ -25,10 +25,8 @@ from crma_eval.serving.load.crashes import (
     outcome,
     run_session,
 )
-from crma_eval.serving.load.echo import Voice, voices
-from crma_eval.serving.load.judge import Served, faults_of_served, goals_of
 from crma_eval.serving.load.life import BEFORE_READY, Lengths, Life, Moment, draw_moments
-from crma_eval.serving.load.publisher import Publisher, Said
+from crma_eval.serving.load.publisher import Publisher, Said, Voice, voices
 
 from .tiny_llama import save_tiny_llama, tiny_llama
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from crma_eval.serving.load.clients import Answer
-from crma_eval.serving.load.judge import MEANING, faults
+from crma_eval.serving.load.clients import MEANING, Answer, faults
 from crma_eval.serving.load.publisher import Published, Said
 
 WORDS = {1: "ant", 2: "bee", 3: "cat"}

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from crma_adapters.models.base_model import BaseModel
-from crma_eval.serving.load.echo import Voice, voices
-from crma_eval.serving.load.judge import goals_of
+from crma_eval.serving.load.clients import goals_of
+from crma_eval.serving.load.publisher import Voice, voices
 from crma_eval.serving.load.swaps import (
     Outcome,
     Plan,

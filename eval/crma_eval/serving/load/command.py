@@ -63,8 +63,8 @@ def run(context: Context) -> Result:
 
 
 def _swaps(args: argparse.Namespace, logs: Path) -> Result:
-    from crma_eval.serving.load.echo import voices
-    from crma_eval.serving.load.judge import goals_of
+    from crma_eval.serving.load.clients import goals_of
+    from crma_eval.serving.load.publisher import voices
     from crma_eval.serving.load.swaps import Plan, Record, outcome, run_session, swaps_report
 
     clients = CLIENTS["swaps"] if args.clients is None else args.clients
@@ -83,6 +83,7 @@ def _swaps(args: argparse.Namespace, logs: Path) -> Result:
 
 
 def _crashes(args: argparse.Namespace, logs: Path) -> Result:
+    from crma_eval.serving.load.clients import goals_of
     from crma_eval.serving.load.crashes import (
         DOMAINS,
         WORDS,
@@ -92,8 +93,7 @@ def _crashes(args: argparse.Namespace, logs: Path) -> Result:
         outcome,
         run_session,
     )
-    from crma_eval.serving.load.echo import voices
-    from crma_eval.serving.load.judge import goals_of
+    from crma_eval.serving.load.publisher import voices
 
     plan = Plan(
         _least("--crashes", args.crashes, 1), _pause(args, "crashes"), args.seed, _flags(args, "crashes")
@@ -111,7 +111,7 @@ def _crashes(args: argparse.Namespace, logs: Path) -> Result:
 
 
 def _soak(args: argparse.Namespace, logs: Path) -> Result:
-    from crma_eval.serving.load.judge import goals_of
+    from crma_eval.serving.load.clients import goals_of
     from crma_eval.serving.load.soak import Plan, figures_of, soak, soak_report
 
     clients = CLIENTS["soak"] if args.clients is None else args.clients

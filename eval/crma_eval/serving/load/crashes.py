@@ -17,8 +17,7 @@ from crma_adapters.store.store import Store
 from crma_adapters.store.verify import verify_release
 from crma_eval.report import Report, Section
 from crma_eval.serve import COMMAND, start_server
-from crma_eval.serving.load.echo import Voice
-from crma_eval.serving.load.judge import (
+from crma_eval.serving.load.clients import (
     MEANING,
     Fault,
     Row,
@@ -29,7 +28,7 @@ from crma_eval.serving.load.judge import (
     verdict,
 )
 from crma_eval.serving.load.life import PHASES, Lengths, Life, Living, draw_moments
-from crma_eval.serving.load.publisher import Publisher, Said
+from crma_eval.serving.load.publisher import Publisher, Said, Voice
 
 DOMAINS = ("echo", "parrot")
 WORDS = 20

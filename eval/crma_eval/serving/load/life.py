@@ -11,8 +11,7 @@ from typing import Literal
 import httpx
 
 from crma_eval.serve import ServerProcess
-from crma_eval.serving.load.clients import PROMPTS, Answer, Clients, Streams, live_versions, until
-from crma_eval.serving.load.judge import Served
+from crma_eval.serving.load.clients import PROMPTS, Answer, Clients, Served, Streams, live_versions, until
 from crma_eval.serving.load.processes import running, session_of
 from crma_eval.serving.load.publisher import Publisher
 

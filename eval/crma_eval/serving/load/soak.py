@@ -13,8 +13,7 @@ import numpy as np
 
 from crma_adapters.errors import ConfigError
 from crma_eval.report import Report
-from crma_eval.serving.load.clients import Clients
-from crma_eval.serving.load.judge import Row, none, rows_of, verdict
+from crma_eval.serving.load.clients import Clients, Row, none, rows_of, verdict
 from crma_eval.serving.load.processes import Footprint, footprint, tree_of
 
 TOKENS = 24

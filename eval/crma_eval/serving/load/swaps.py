@@ -15,11 +15,24 @@ from crma_adapters.models.base_model import BaseModel
 from crma_adapters.store.store import Store
 from crma_eval.report import Report
 from crma_eval.serve import COMMAND, live_server
-from crma_eval.serving.load.clients import PROMPTS, Answer, Clients, Streams, listed, live_versions, until
-from crma_eval.serving.load.echo import Voice
-from crma_eval.serving.load.judge import MEANING, Fault, Row, faults, none, rows_of, verdict
+from crma_eval.serving.load.clients import (
+    MEANING,
+    PROMPTS,
+    Answer,
+    Clients,
+    Fault,
+    Row,
+    Streams,
+    faults,
+    listed,
+    live_versions,
+    none,
+    rows_of,
+    until,
+    verdict,
+)
 from crma_eval.serving.load.processes import Footprint, footprint, session_of
-from crma_eval.serving.load.publisher import Publisher
+from crma_eval.serving.load.publisher import Publisher, Voice
 
 DOMAIN = "echo"
 TIMEOUT_S = 300.0
