@@ -128,7 +128,7 @@ def test_the_files_hold_every_figure_and_no_rows(
 ) -> None:
     silent = replace(maker.run(MODULAR, method="o-lora"), domains=runs[0].domains)  # no short answers
     write_report([*runs, silent], {"rows": {"train": 5}}, tmp_path)
-    assert "# Forgetting over 3 domains: a, b, c" in capsys.readouterr().out
+    assert "# Forgetting over 3 domains, 5 training rows each: a, b, c" in capsys.readouterr().out
     names = {path.name for path in tmp_path.iterdir()}
     assert {"forgetting.json", "forgetting.md", "forgetting-drift.png", "forgetting-loss.png"} <= names
     text = (tmp_path / "forgetting.json").read_text()
