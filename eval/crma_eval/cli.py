@@ -11,7 +11,7 @@ from crma_eval.learning.overhead import command as overhead
 from crma_eval.learning.retention import command as routed
 from crma_eval.learning.subdomains import command as subdomains
 from crma_eval.routing import command as routing
-from crma_eval.routing import fresh as routing_fresh
+from crma_eval.routing import fresh_command as routing_fresh
 from crma_eval.routing import latency as router_latency
 from crma_eval.routing.domains import command as routing_domains
 from crma_eval.routing.peers import command as routing_peers

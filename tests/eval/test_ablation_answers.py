@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from crma_adapters.errors import ConfigError
-from crma_eval.learning.ablation.ask import Answer, AnswerLog
+from crma_eval.learning.ablation.answers import Answer, AnswerLog
 
 FIRST = Answer("on", "medical", "What hurts?", "medical@1+2", "Ärger\nhier", "stop")
 SECOND = Answer("off", "medical", "What hurts?", "medical@1:crma-off", "no", "length")

@@ -1,4 +1,4 @@
-from crma_eval.learning.ablation.questions import BASE, CRMA_ONLY, LORA_ONLY, OFF, ON, answerable
+from crma_eval.learning.ablation.arms import BASE, CRMA_ONLY, LORA_ONLY, OFF, ON, answerable
 
 
 def test_the_names_asked_for() -> None:

@@ -9,15 +9,11 @@ import httpx
 import pytest
 
 from crma_adapters.errors import ConfigError
-from crma_eval.learning.ablation.ask import (
-    AnswerLog,
-    Asking,
-    ServedModels,
-    ask_all,
-    interleaved,
-    setup_digest,
-)
-from crma_eval.learning.ablation.questions import ARMS, BASE, OFF, ON, ShortQuestion
+from crma_eval.learning.ablation.answers import AnswerLog
+from crma_eval.learning.ablation.arms import ARMS, BASE, OFF, ON
+from crma_eval.learning.ablation.ask import Asking, ask_all, interleaved, setup_digest
+from crma_eval.learning.ablation.questions import ShortQuestion
+from crma_eval.learning.ablation.server import ServedModels
 
 QUESTIONS = tuple(
     ShortQuestion(domain, f"{domain} {n}?", str(n)) for domain in ("medical", "legal") for n in range(20)

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from crma_adapters.errors import ConfigError
-from crma_eval.learning.ablation.command import Settings, measure
+from crma_eval.learning.ablation.measure import Settings, measure
 
 
 @pytest.fixture

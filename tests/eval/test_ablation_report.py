@@ -3,8 +3,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from crma_eval.learning.ablation.ask import Answer
-from crma_eval.learning.ablation.questions import BASE, OFF, ON, ShortQuestion
+from crma_eval.learning.ablation.answers import Answer
+from crma_eval.learning.ablation.arms import BASE, OFF, ON
+from crma_eval.learning.ablation.questions import ShortQuestion
 from crma_eval.learning.ablation.report import Circumstances, ablation_report
 from crma_eval.learning.ablation.results import Results, collect
 

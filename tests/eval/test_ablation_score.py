@@ -1,6 +1,6 @@
 import pytest
 
-from crma_eval.learning.ablation.questions import is_right, mentions, normalise
+from crma_eval.learning.ablation.score import is_right, mentions, normalise
 
 
 @pytest.mark.parametrize(

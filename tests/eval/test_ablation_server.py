@@ -5,7 +5,7 @@ import httpx
 import pytest
 
 from crma_adapters.errors import ConfigError
-from crma_eval.learning.ablation.ask import Reply, ServedModels, ask, read_models
+from crma_eval.learning.ablation.server import Reply, ServedModels, ask, read_models
 
 GOOD = {"model": "m@1", "choices": [{"message": {"content": "Sol"}, "finish_reason": "stop"}]}
 

@@ -1,8 +1,10 @@
 import pytest
 
-from crma_eval.learning.ablation.ask import Answer
-from crma_eval.learning.ablation.questions import BASE, LORA_ONLY, OFF, ON, Arm, ShortQuestion
-from crma_eval.learning.ablation.results import Results, collect, p_text, shown_better, verdicts
+from crma_eval.learning.ablation.answers import Answer
+from crma_eval.learning.ablation.arms import BASE, LORA_ONLY, OFF, ON, Arm
+from crma_eval.learning.ablation.questions import ShortQuestion
+from crma_eval.learning.ablation.results import Results, collect
+from crma_eval.learning.ablation.verdict import p_text, shown_better, verdicts
 from crma_eval.stats import Paired
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from crma_adapters.errors import TrainingError
-from crma_eval.learning.overhead.race import Runner, Work, paced
+from crma_eval.learning.overhead.arm import Work, paced
+from crma_eval.learning.overhead.race import Runner
 from crma_training.config import TrainConfig
 from crma_training.data.tokens import Example
 

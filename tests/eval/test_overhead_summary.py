@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from crma_eval.learning.overhead.command import overhead, overhead_report, spread
-from crma_eval.learning.overhead.race import Block, Footprint, Pair, Race, Work
+from crma_eval.learning.overhead.arm import Block, Footprint, Work
+from crma_eval.learning.overhead.race import Pair, Race
+from crma_eval.learning.overhead.summary import overhead, overhead_report, spread
 from crma_training.config import TrainConfig
 
 

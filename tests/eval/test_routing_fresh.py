@@ -7,9 +7,9 @@ from importlib.resources import files
 import pytest
 
 from crma_adapters.errors import DataError
-from crma_eval.routing.as_served import measure_alone
+from crma_eval.routing.alone import measure_alone
 from crma_eval.routing.counted import Counted, Decided, shown
-from crma_eval.routing.fresh import judge_questions, judge_shapes, judge_talks
+from crma_eval.routing.fresh_judge import judge_questions, judge_shapes, judge_talks
 from crma_eval.routing.fresh_summary import fresh_result
 from crma_eval.routing.sets import fresh
 from crma_eval.routing.sets.dialogues import CHANGES, LANGUAGES, talks

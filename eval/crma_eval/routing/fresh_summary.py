@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from crma_eval.report import Goal, Report, Section
-from crma_eval.routing.as_served import Alone
+from crma_eval.routing.alone import Alone
 from crma_eval.routing.command import goal_rows
 from crma_eval.routing.counted import Counted, Decided, shown
-from crma_eval.routing.fresh import JudgedQuestions, JudgedShape, JudgedTalks
+from crma_eval.routing.fresh_judge import JudgedQuestions, JudgedShape, JudgedTalks
 from crma_eval.routing.sets.fresh import ENGLISH
 from crma_eval.task import Result
 

@@ -19,7 +19,7 @@ from crma_adapters.lora.lora_files import CONFIG_FILE, WEIGHTS_FILE
 from crma_adapters.models.base_model import resolve_base_model
 from crma_adapters.store.names import check_domain_name
 from crma_adapters.store.store import Store
-from crma_eval.learning.ablation.questions import PLAIN
+from crma_eval.learning.ablation.arms import PLAIN
 from crma_training.config import TrainConfig
 from crma_training.data.dataset import load_dataset
 from crma_training.learn import ADAPTER

@@ -1,8 +1,6 @@
-"""What is asked, of which arms, and when an answer is right."""
+"""The questions: short-answer rows of the domains, spread evenly, none of them trained on."""
 
-import re
-import unicodedata
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,36 +8,6 @@ from crma_adapters.errors import ConfigError, DataError
 from crma_training.data.dataset import load_domain
 from crma_training.data.rows import Row
 from crma_training.data.sources import read_rows
-
-
-@dataclass(frozen=True)
-class Arm:
-    """`pattern` gives the model name for a domain; `meaning` says in words what then answers."""
-
-    name: str
-    pattern: str
-    meaning: str
-
-    def model(self, domain: str) -> str:
-        """The model name to ask for."""
-        return self.pattern.format(domain=domain)
-
-
-PLAIN = "{domain}-lora"
-"""Under which name in the store a domain's LoRA lies that was trained without CRMA."""
-
-ON = Arm("on", "{domain}", "the domain's LoRA on the release's CRMA: what is served")
-OFF = Arm("off", "{domain}:crma-off", "the same LoRA, CRMA switched off for this request")
-LORA_ONLY = Arm("lora-only", PLAIN, "a LoRA of the same size, data, steps and seed, trained without CRMA")
-BASE = Arm("base", "base", "the bare base model")
-CRMA_ONLY = Arm("crma-only", "backbone", "the release's CRMA without any LoRA")
-
-ARMS = (ON, OFF, LORA_ONLY, BASE, CRMA_ONLY)
-
-
-def answerable(domains: Sequence[str], models: Container[str]) -> tuple[Arm, ...]:
-    """The arms whose models are there for every domain."""
-    return tuple(arm for arm in ARMS if all(arm.model(domain) in models for domain in domains))
 
 
 @dataclass(frozen=True)
@@ -86,37 +54,3 @@ def _refuse_known(rows: Sequence[Row], known: dict[str, str]) -> None:
             what = "is also trained on" if row.key in known else "is asked twice"
             raise DataError(f"{row.where}: this short-answer question {what} ({seen[row.key]}); remove one")
         seen[row.key] = row.where
-
-
-_PLAIN = str.maketrans(
-    {"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "-", "\u2212": "-"}
-)
-_ENDS = ".,;:!?'\"`*()[]{}«»¿¡- "
-_OPENING = re.compile(rf"[{re.escape(_ENDS)}]*?(?=-?\.?\d|[^{re.escape(_ENDS)}]|$)")
-_ARTICLE = re.compile(r"(?:the|an|a) (?=\S)")
-
-
-def normalise(text: str) -> str:
-    """Unicode NFKC, plain quotes and dashes, case folded, spaces collapsed; no punctuation at the ends (a
-    number keeps its sign), no article at the start. Text of nothing else is only folded.
-    """
-    plain = " ".join(unicodedata.normalize("NFKC", text).translate(_PLAIN).casefold().split())
-    bare = _stripped(plain)
-    if article := _ARTICLE.match(bare):
-        bare = _stripped(bare[article.end() :])
-    return bare or plain
-
-
-def is_right(answer: str, gold: str) -> bool:
-    """Whether the whole answer is the reference answer."""
-    return normalise(answer) == normalise(gold)
-
-
-def mentions(answer: str, gold: str) -> bool:
-    """Whether the reference answer stands in the answer as words of its own: says what exact match hides."""
-    found = re.search(rf"(?<!\w){re.escape(normalise(gold))}(?!\w)", normalise(answer))
-    return found is not None
-
-
-def _stripped(text: str) -> str:
-    return _OPENING.sub("", text, count=1).rstrip(_ENDS)

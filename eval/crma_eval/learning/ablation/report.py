@@ -1,125 +1,18 @@
-"""The report of the ablation: shares by arm and domain, disagreements, its plot."""
+"""The ablation's report: counts, comparisons, what the arms are, the answers that differ."""
 
 import dataclasses
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
+from crma_eval.learning.ablation.arms import ARMS, OFF, ON, Arm
 from crma_eval.learning.ablation.ask import ORDER_SEED
-from crma_eval.learning.ablation.questions import ARMS, OFF, ON, Arm
-from crma_eval.learning.ablation.results import Results, p_text, verdicts
+from crma_eval.learning.ablation.figures import figures
+from crma_eval.learning.ablation.plot import draw
+from crma_eval.learning.ablation.results import Results
+from crma_eval.learning.ablation.verdict import p_text, verdicts
 from crma_eval.report import Image, Report, Section
-from crma_eval.stats import Paired, Share
-
-
-def figures(results: Results) -> dict[str, Any]:
-    """Of all arms, comparisons and questions."""
-    return {
-        "arms": {arm.name: _arm_figures(results, arm) for arm in results.arms},
-        "on_against": {
-            arm.name: {
-                domain or "all": _paired_figures(results.paired(ON, arm, domain))
-                | {"same_answer": results.same(ON, arm, domain)}
-                for domain in (None, *results.domains)
-            }
-            for arm in results.arms
-            if arm != ON
-        },
-        "questions": [_question_figures(results, i) for i in range(len(results.questions))],
-    }
-
-
-def _arm_figures(results: Results, arm: Arm) -> dict[str, Any]:
-    shares = {domain or "all": results.share(arm, domain) for domain in (None, *results.domains)}
-    return {
-        "meaning": arm.meaning,
-        "models": sorted({answer.model for answer in results.answers[arm.name]}),
-        "right": {name: _share_figures(part) for name, part in shares.items()},
-        "reference_occurs": results.mentioned(arm),
-        "cut": results.cut(arm),
-    }
-
-
-def _share_figures(part: Share) -> dict[str, Any]:
-    return {"right": part.right, "asked": part.asked, "interval": list(part.interval)}
-
-
-def _paired_figures(compared: Paired) -> dict[str, Any]:
-    return {
-        "only_on": compared.only_first,
-        "only_other": compared.only_second,
-        "p": compared.p,
-        "asked": compared.asked,
-    }
-
-
-def _question_figures(results: Results, index: int) -> dict[str, Any]:
-    question = results.questions[index]
-    answers = {}
-    for arm in results.arms:
-        answer = results.answers[arm.name][index]
-        answers[arm.name] = {
-            "answer": answer.text,
-            "right": results.right(arm, index),
-            "model": answer.model,
-            "finish": answer.finish,
-        }
-    return {
-        "domain": question.domain,
-        "question": question.text,
-        "gold": question.gold,
-        "answers": answers,
-    }
-
-
-# Okabe and Ito's colours, told apart by colour-blind eyes too; one per arm, whichever arms there are.
-COLOURS = {
-    "on": "#0072B2",
-    "off": "#E69F00",
-    "lora-only": "#009E73",
-    "base": "#999999",
-    "crma-only": "#CC79A7",
-}
-
-
-def draw(results: Results, title: str, path: Path) -> None:
-    """Write the PNG `path`."""
-    groups: list[str | None] = [None, *results.domains]
-    width = 0.82 / len(results.arms)
-    figure = Figure(figsize=(10, 4.6), dpi=150, layout="constrained")
-    axes = figure.subplots()
-    for place, arm in enumerate(results.arms):
-        shares = [results.share(arm, group) for group in groups]
-        heights = [100 * share.right / share.asked for share in shares]
-        whiskers = [
-            (height - 100 * share.interval[0], 100 * share.interval[1] - height)
-            for height, share in zip(heights, shares, strict=True)
-        ]
-        centres = [index + (place - (len(results.arms) - 1) / 2) * width for index in range(len(groups))]
-        low, high = ([max(0.0, pair[side]) for pair in whiskers] for side in (0, 1))
-        style = {"elinewidth": 0.9, "capsize": 2, "ecolor": "#333333"}
-        axes.bar(
-            centres, heights, 0.94 * width, label=arm.name, color=COLOURS[arm.name], yerr=(low, high),
-            error_kw=style,
-        )  # fmt: skip
-        for centre, height, share in zip(centres, heights, shares, strict=True):
-            top = 100 * share.interval[1]
-            axes.text(centre, max(top, height) + 1.5, str(share.right), ha="center", fontsize=8)
-    labels = [f"{group or 'all'}\n({results.share(results.arms[0], group).asked})" for group in groups]
-    axes.set_xticks(range(len(groups)), labels)
-    axes.axvline(0.5, color="#bbbbbb", linewidth=0.8)
-    axes.set_ylim(0, 108)
-    axes.set_yticks(range(0, 101, 20))
-    axes.set_ylabel("answered exactly (%), Wilson 95% interval")
-    axes.set_xlabel("domain (questions asked); figures over the bars: answers that are right")
-    axes.set_title(title)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside right upper", frameon=False)
-    figure.savefig(path)
-
+from crma_eval.stats import Share
 
 _SHOWN = 20
 _CELL_CHARACTERS = 60

@@ -1,21 +1,12 @@
-"""Who was right about what, and what may be said of it."""
+"""The answers with their marks: counts per arm and domain, and arms compared question by question."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crma_eval.learning.ablation.ask import Answer
-from crma_eval.learning.ablation.questions import (
-    BASE,
-    CRMA_ONLY,
-    LORA_ONLY,
-    OFF,
-    ON,
-    Arm,
-    ShortQuestion,
-    is_right,
-    mentions,
-    normalise,
-)
+from crma_eval.learning.ablation.answers import Answer
+from crma_eval.learning.ablation.arms import Arm
+from crma_eval.learning.ablation.questions import ShortQuestion
+from crma_eval.learning.ablation.score import is_right, mentions, normalise
 from crma_eval.stats import Paired, Share, paired, share
 
 
@@ -76,48 +67,3 @@ def collect(arms: Sequence[Arm], questions: Sequence[ShortQuestion], answers: Se
         for arm in arms
     }
     return Results(tuple(arms), tuple(questions), sorted_)
-
-
-ALPHA = 0.05
-
-_OTHER = {
-    OFF: "the same weights with CRMA switched off",
-    LORA_ONLY: "LoRAs trained without CRMA",
-    BASE: "the base model alone",
-    CRMA_ONLY: "CRMA alone",
-}
-
-
-def shown_better(result: Paired) -> bool:
-    """Whether the first arm is better by more than chance explains."""
-    return result.lead > 0 and result.p < ALPHA
-
-
-def verdicts(results: Results) -> tuple[str, ...]:
-    """A sentence per arm that `on` is compared with, CRMA off first."""
-    return tuple(_verdict(results, arm) for arm in results.arms if arm != ON)
-
-
-def _verdict(results: Results, other: Arm) -> str:
-    compared = results.paired(ON, other)
-    on, off = results.share(ON).right, results.share(other).right
-    counts = f"{on} against {off} of {compared.asked} right, McNemar's exact p = {p_text(compared.p)}"
-    if compared.p < ALPHA and compared.lead:
-        word = "better" if compared.lead > 0 else "worse"
-        sentence = (
-            f"on is {word} than {other.name} ({_OTHER[other]}) by {abs(compared.lead)} of {compared.asked}: "
-            f"{counts}."
-        )
-    else:
-        sentence = (
-            f"No difference between on and {other.name} ({_OTHER[other]}) was shown: {counts}. "
-            "That does not show that there is none."
-        )
-    if other == OFF:
-        sentence += f" {results.same(ON, OFF)} of {compared.asked} answers are the same in both."
-    return sentence
-
-
-def p_text(p: float) -> str:
-    """Three decimals where they say something, else powers of ten."""
-    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
