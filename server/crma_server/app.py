@@ -112,13 +112,18 @@ def watch_app(app: FastAPI, settings: Settings, decisions: Decisions, *, traced:
     app.middleware_stack = None
 
 
-def ready_message(address: str, live: Live, *, needs_key: bool = False) -> str:
-    """Several lines for the terminal; `address` is like `http://127.0.0.1:8000`."""
+def ready_message(address: str, live: Live, *, needs_key: bool = False, admin_key: str = "") -> str:
+    """Several lines for the terminal; `address` is like `http://127.0.0.1:8000`.
+
+    admin_key: stands in the link to the dashboard, behind the `#` that browsers send to nobody.
+    """
+    dashboard = f"{address}/crma" + (f"#key={admin_key}" if admin_key else "")
     question, adapter = example(live)
     body = json.dumps({"model": AUTO, "messages": [{"role": "user", "content": question}], "max_tokens": 64})
     key = '  -H "Authorization: Bearer $YOUR_KEY" \\\n' if needs_key else ""
     return (
         f"crma ready on {address}\n\n"
+        f"Dashboard: {dashboard}\n\n"
         f"Try it (expect x-crma-adapter: {adapter}):\n\n"
         f"curl -si {address}/v1/chat/completions -H 'Content-Type: application/json' \\\n{key}"
         f"  -d '{body}'\n"

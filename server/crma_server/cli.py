@@ -20,8 +20,8 @@ Every other flag is vLLM's own and does what `vllm serve --help` says, for examp
   --host 0.0.0.0 --port 8080 --api-key KEY --max-model-len 4096 --dtype float32
 
 Defaults that differ from vLLM's: --host 127.0.0.1, LoRA on with slots, ranks and --lora-target-modules that
-fit the store (`--lora-target-modules all`: on every module, for releases to come that adapt others), the CRMA
-model classes through --hf-overrides, --served-model-name after the base model; on a CPU also 2 GiB of
+fit the store (`--lora-target-modules all`: on every module, for releases to come that adapt others), model
+classes that have CRMA's modules, --served-model-name after the base model; on a CPU also 2 GiB of
 key-value cache, at most 8192 tokens of context, and float32 where it has no AVX-512. --shutdown-timeout 30.
 VLLM_LOGGING_LEVEL=INFO shows all of vLLM's own log, its warnings are shown as it is.
 """

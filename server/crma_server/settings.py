@@ -5,6 +5,7 @@ import argparse
 import dataclasses
 import ipaddress
 import re
+import sys
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,6 +104,15 @@ def is_loopback(host: str | None) -> bool:
         return ipaddress.ip_address(host or "").is_loopback
     except ValueError:
         return False
+
+
+def shown_admin_key(settings: Settings, host: str | None) -> str:
+    """The admin key for the terminal of whoever starts a server: only the one that was made here, only where
+    this machine alone can reach the server, and only on a terminal, so that no log keeps it; else empty."""
+    path = cache_dir(ADMIN_KEY_FILE)
+    if settings.admin_keys.file != path or not is_loopback(host) or not sys.stdout.isatty():
+        return ""
+    return path.read_text(encoding="ascii").strip()
 
 
 def with_admin_key(settings: Settings) -> Settings:

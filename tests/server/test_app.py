@@ -27,7 +27,7 @@ from crma_server.observability.decisions import Decisions
 from crma_server.observability.metrics import Metrics
 from crma_server.routing.catalog import Catalog, adapter_entry, backbone_entry
 from crma_server.routing.selector import Live, Selector
-from crma_server.settings import Settings
+from crma_server.settings import Settings, shown_admin_key, with_admin_key
 
 KEY = {"authorization": "Bearer user"}
 
@@ -212,6 +212,23 @@ def test_the_curl_can_be_pasted_into_a_shell() -> None:
     assert command[0] == "curl"
     assert "http://127.0.0.1:8000/v1/chat/completions" in command
     assert json.loads(command[command.index("-d") + 1])["model"] == "auto"
+
+
+def test_the_link_to_the_dashboard_has_its_key_where_it_may_be_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CRMA_CACHE", str(tmp_path))
+    own = with_admin_key(Settings())
+    key = (tmp_path / "admin-key").read_text().strip()
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert shown_admin_key(own, "127.0.0.1") == key
+    assert shown_admin_key(own, "0.0.0.0") == shown_admin_key(own, None) == ""
+    assert shown_admin_key(Settings(admin_keys=KeySource(("boss",))), "127.0.0.1") == ""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: False, raising=False)  # a log, a service
+    assert shown_admin_key(own, "127.0.0.1") == ""
+    given = live("legal", router=None)
+    assert "/crma\n" in ready_message("http://127.0.0.1:8000", given)
+    assert f"/crma#key={key}\n" in ready_message("http://127.0.0.1:8000", given, admin_key=key)
 
 
 def test_where_a_key_is_needed_the_example_has_a_place_for_it() -> None:

@@ -223,7 +223,7 @@ def test_a_session_header_carries_a_conversation_whose_history_is_not_sent(serve
     moved = server.ask(user("Can the court keep my deposit for a whole year?"), x_session_id="1")[1]
     assert (moved["crma"]["path"], moved["crma"]["adapter"]) == ("routed", "legal")
     text = generate_latest(server.registry).decode()
-    assert 'crma_requests_total{adapter="medical",path="sticky"} 3.0' in text
+    assert 'crma_requests_total{adapter="medical",crma="on",path="sticky"} 3.0' in text
     assert 'crma_sticky_decisions_total{cause="follow-up"} 3.0' in text
 
 

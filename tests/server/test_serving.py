@@ -189,7 +189,7 @@ def test_the_model_list_is_in_vllms_card_form(client: openai.OpenAI) -> None:
 def test_metrics_stand_beside_vllms(server: Any, chat: Callable[..., Asked]) -> None:
     chat("auto", FEVER)
     text = urllib.request.urlopen(f"{server.address}/metrics").read().decode()
-    assert 'crma_requests_total{adapter="medical",path="routed"}' in text
+    assert 'crma_requests_total{adapter="medical",crma="on",path="routed"}' in text
     assert "crma_router_seconds_count" in text
     assert "crma_release_info{" in text
     assert "vllm:num_requests_running" in text

@@ -179,9 +179,11 @@ def mark_headers(choice: Choice) -> list[tuple[bytes, bytes]]:
     ]
 
 
-def mark_object(choice: Choice, *, debug: bool) -> bytes:
-    """The `crma` object as JSON; if `debug`, with all scores, distances and how the conversation is known."""
+def mark_object(choice: Choice, *, debug: bool, note: str = "") -> bytes:
+    """The `crma` object as JSON; if `debug`, with all scores, distances and how the conversation is known.
+    `note`: what the client should know besides."""
     document = _facts(choice) | {"reason": choice.reason} | ({"canary": True} if choice.canary else {})
+    document |= {"note": note} if note else {}
     if debug and choice.decision is not None:
         document |= {
             "scores": {name: round(score, 6) for name, score in choice.decision.scores.items()},

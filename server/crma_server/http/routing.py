@@ -27,7 +27,7 @@ from crma_server.http.response import (
     send_error,
     splice_member,
 )
-from crma_server.routing.catalog import AUTO, BASE
+from crma_server.routing.catalog import AUTO, BACKBONE, BASE
 from crma_server.routing.selector import Choice, InFlightRef, Selector
 
 
@@ -61,6 +61,11 @@ ENDPOINTS = {
 }
 
 RESPONSES = "/v1/responses"
+COMPLETIONS = "/v1/completions"
+COMPLETIONS_NOTE = (
+    "the prompt was given to the adapter as it is, without the chat template it was trained with: if the "
+    "text is empty or odd, use /v1/chat/completions"
+)
 # vLLM's /invocations puts this header's value, or null, in the place of the body's `model`, behind the
 # routing here (model_hosting_container_standards.sagemaker.inject_adapter_id). So it carries what was chosen.
 INVOCATIONS = "/invocations"
@@ -157,7 +162,12 @@ def _asked(scope: Scope, context: RequestContext, added: dict[str, str]) -> Aske
 
 def _marked(choice: Choice, scope: Scope, send: Send) -> Send:
     debug = any(name == DEBUG_HEADER and value.lower() == b"true" for name, value in scope["headers"])
-    return MarkedResponse(send, mark_headers(choice), mark_object(choice, debug=debug))
+    as_it_is = route_path(scope) == COMPLETIONS and choice.target.adapter not in (BASE, BACKBONE)
+    return MarkedResponse(
+        send,
+        mark_headers(choice),
+        mark_object(choice, debug=debug, note=COMPLETIONS_NOTE if as_it_is else ""),
+    )
 
 
 def _with_members(context: RequestContext, members: dict[str, str]) -> bytes:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from crma_server.observability.metrics import Metrics
-from crma_server.routing.catalog import label_of
+from crma_server.routing.catalog import Label, label_of
 from crma_server.routing.selector import InFlight
 
 
@@ -37,7 +37,7 @@ class GenerationCounter:
         self._metrics = metrics
         self._in_flight = in_flight
         self.clock = clock
-        self._running: dict[tuple[str, str | None], int] = {}
+        self._running: dict[Label, int] = {}
 
     @contextmanager
     def generation(self, engine_model: str) -> Iterator[Generation]:
@@ -53,15 +53,15 @@ class GenerationCounter:
             self._tell(label, generation)
             self._in_flight.leave(engine_model)  # last: whoever waits for it forgets the label's metrics
 
-    def _count(self, label: tuple[str, str | None], change: int) -> None:
+    def _count(self, label: Label, change: int) -> None:
         self._running[label] = self._running.get(label, 0) + change
-        self._metrics.set_in_flight(*label, self._running[label])
+        self._metrics.set_in_flight(label, self._running[label])
         if not self._running[label]:
             del self._running[label]
 
-    def _tell(self, label: tuple[str, str | None], generation: Generation) -> None:
+    def _tell(self, label: Label, generation: Generation) -> None:
         self._metrics.observe_generation(
-            *label,
+            label,
             generation.prompt_tokens,
             sum(generation.generated_tokens.values()),
             generation.first_token_s,

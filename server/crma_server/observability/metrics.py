@@ -8,10 +8,23 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from crma_adapters.store.release import Release
 from crma_router.drift import Drift
 from crma_router.policy import RoutingDecision
+from crma_server.routing.catalog import Label
 
 _ROUTER_SECONDS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 _SWAP_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 7.5, 10.0, 20.0, 60.0)
 _CONFIDENCE = (*(tenth / 10 for tenth in range(1, 10)), 0.95, 0.99, 1.0)
+
+
+_LABELS = ("adapter", "version", "crma")
+
+
+def _labels(label: Label) -> tuple[str, str, str]:
+    adapter, version, crma = label
+    return adapter, version or "", _on_off(crma)
+
+
+def _on_off(crma: bool) -> str:
+    return "on" if crma else "off"
 
 
 class Metrics:
@@ -19,7 +32,8 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self._requests = Counter(
-            "crma_requests", "Requests by what answered them and how it was chosen.", ["adapter", "path"],
+            "crma_requests", "Requests by what answered them and how it was chosen.",
+            ["adapter", "crma", "path"],
             registry=registry,
         )  # fmt: skip
         self._decisions = Counter(
@@ -69,8 +83,9 @@ class Metrics:
         self._answers = AnswerMetrics(registry)
         self._changes = ChangeMetrics(registry)
 
-    def count_request(self, adapter: str, path: str) -> None:
-        self._requests.labels(adapter, path).inc()
+    def count_request(self, label: Label, path: str) -> None:
+        adapter, _, crma = label
+        self._requests.labels(adapter, _on_off(crma), path).inc()
 
     def count_fallback(self, cause: str) -> None:
         self._fallbacks.labels(cause).inc()
@@ -109,8 +124,7 @@ class Metrics:
 
     def observe_generation(
         self,
-        adapter: str,
-        version: str | None,
+        label: Label,
         prompt_tokens: int,
         generated_tokens: int,
         ttft_s: float | None,
@@ -121,15 +135,16 @@ class Metrics:
         """One answer of the engine. `ttft_s` is None when no token came; `finished` is False when it was cut
         short: the client left, the deadline passed or the engine failed.
         """
-        labels = (adapter, version or "")
-        self._answers.observe(labels, prompt_tokens, generated_tokens, ttft_s, latency_s, finished=finished)
+        self._answers.observe(
+            _labels(label), prompt_tokens, generated_tokens, ttft_s, latency_s, finished=finished
+        )
 
-    def set_in_flight(self, adapter: str, version: str | None, count: int) -> None:
-        self._answers.in_flight.labels(adapter, version or "").set(count)
+    def set_in_flight(self, label: Label, count: int) -> None:
+        self._answers.in_flight.labels(*_labels(label)).set(count)
 
-    def forget_version(self, adapter: str, version: str | None) -> None:
+    def forget(self, label: Label) -> None:
         """Show no more of a version that is no longer registered."""
-        self._answers.forget(adapter, version or "")
+        self._answers.forget(_labels(label))
 
     def observe_swap(self, seconds: float) -> None:
         """A release went live, `seconds` after it was noticed."""
@@ -188,7 +203,7 @@ class AnswerMetrics:
     """What the engine did for each version of each adapter."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        labels = ["adapter", "version"]
+        labels = [*_LABELS]
         self.answers = Counter(
             "crma_adapter_answers", "Answers by the version that gave them and whether they were finished.",
             [*labels, "finished"], registry=registry,
@@ -212,7 +227,7 @@ class AnswerMetrics:
 
     def observe(
         self,
-        labels: tuple[str, str],
+        labels: tuple[str, str, str],
         prompt_tokens: int,
         generated_tokens: int,
         ttft_s: float | None,
@@ -227,7 +242,7 @@ class AnswerMetrics:
             self.first_token_seconds.labels(*labels).observe(ttft_s)
         self.seconds.labels(*labels).observe(latency_s)
 
-    def forget(self, adapter: str, version: str) -> None:
+    def forget(self, labels: tuple[str, str, str]) -> None:
         """Remove every series of a version, where prometheus_client can."""
         if not can_remove():
             return
@@ -235,7 +250,7 @@ class AnswerMetrics:
             self.answers, self.prompt_tokens, self.generated_tokens,
             self.first_token_seconds, self.seconds, self.in_flight,
         ):  # fmt: skip
-            metric.remove_by_labels({"adapter": adapter, "version": version})
+            metric.remove_by_labels(dict(zip(_LABELS, labels, strict=True)))
 
 
 def can_remove() -> bool:

@@ -172,4 +172,4 @@ class Draining:
     def _forget(self, bundle: Bundle, plan: ReleasePlan) -> None:
         named = {target.label for target in (*plan.catalog.targets(), *plan.catalog.kept_targets())}
         if (label := label_of(bundle.engine_model)) not in named:
-            self._metrics.forget_version(*label)
+            self._metrics.forget(label)

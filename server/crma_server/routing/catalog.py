@@ -15,6 +15,9 @@ BASE = "base"
 BACKBONE = "backbone"
 CRMA_OFF = ":crma-off"
 
+Label = tuple[str, str | None, bool]
+"""Adapter, version, and whether a backbone's CRMA is in effect."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -31,9 +34,9 @@ class Target:
     backbone: str | None
 
     @property
-    def label(self) -> tuple[str, str | None]:
-        """What it is counted under, whatever the backbone."""
-        return self.adapter, self.version
+    def label(self) -> "Label":
+        """What it is counted under, whichever the backbone."""
+        return self.adapter, self.version, self.backbone is not None
 
 
 @dataclass(frozen=True)
@@ -108,10 +111,11 @@ def backbone_entry(version: str) -> Entry:
     return Entry(Target(f"{BACKBONE}@{version}", BACKBONE, version, version), BASE_TARGET)
 
 
-def label_of(engine_model: str) -> tuple[str, str | None]:
+def label_of(engine_model: str) -> Label:
     """The `label` of the target that the engine knows by this name."""
     adapter, at, rest = engine_model.partition("@")
-    return adapter, rest.removesuffix(CRMA_OFF).partition("+")[0] if at else None
+    version, plus, _ = rest.removesuffix(CRMA_OFF).partition("+")
+    return adapter, version if at else None, bool(plus) or adapter == BACKBONE
 
 
 class Catalog:

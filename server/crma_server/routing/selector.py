@@ -153,7 +153,7 @@ class Selector:
             choice = await self._route(live, asked, crma=selection.crma)
         if ref is not None:
             ref.hold(choice.target.engine_model)
-        self._metrics.count_request(choice.target.adapter, choice.path)
+        self._metrics.count_request(choice.target.label, choice.path)
         return choice
 
     async def _named(

@@ -203,7 +203,7 @@ class StandIn:
         yield _chunk(model, {"choices": [], "usage": usage})
         yield "data: [DONE]\n\n"
         took_s = time.perf_counter() - start_s
-        self.metrics.observe_generation(adapter, version, 20, len(pieces), first_s, took_s)
+        self.metrics.observe_generation((adapter, version, True), 20, len(pieces), first_s, took_s)
 
 
 ANSWERS = {

@@ -7,14 +7,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
 from vllm import SamplingParams
 from vllm.lora.request import LoRARequest
 from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.sampling_params import RequestOutputKind
 
 from crma_adapters.errors import IncompatibleError
-from crma_server.engine.vllm.engine import VllmEngine, metered
+from crma_server.engine.vllm.engine import LORA_INFO, VllmEngine, keep_last_lora_info, metered
 from crma_server.observability.generation_count import GenerationCounter
 from crma_server.observability.metrics import Metrics
 from crma_server.releases.bundles import Bundle
@@ -149,7 +149,7 @@ def test_every_token_is_counted_once_and_passed_on(kind: RequestOutputKind) -> N
     assert asyncio.run(play()) == given
 
     def value(name: str, **more: str) -> float | None:
-        labels = {"adapter": "medical", "version": "de91ac039f2f"} | more
+        labels = {"adapter": "medical", "version": "de91ac039f2f", "crma": "on"} | more
         return registry.get_sample_value(f"crma_adapter_{name}", labels)
 
     assert (value("prompt_tokens_total"), value("generated_tokens_total")) == (3, 6)
@@ -177,5 +177,17 @@ def test_a_client_that_leaves_ends_the_engines_generation_too() -> None:
         assert (in_flight.count("base"), ended) == (0, ["aborted"])
 
     asyncio.run(play())
-    labels = {"adapter": "base", "version": "", "finished": "no"}
+    labels = {"adapter": "base", "version": "", "crma": "off", "finished": "no"}
     assert registry.get_sample_value("crma_adapter_answers_total", labels) == 1
+
+
+def test_the_metric_of_running_adapters_does_not_grow() -> None:
+    registry = CollectorRegistry()
+    gauge = Gauge(LORA_INFO, "Running stats on lora requests.", ["running"], registry=registry)
+    keep_last_lora_info(registry)
+    keep_last_lora_info(registry)
+    for number in range(5):
+        gauge.labels(running=f"medical@{number}").set_to_current_time()
+    (family,) = registry.collect()
+    assert [sample.labels for sample in family.samples] == [{"running": "medical@4"}]
+    keep_last_lora_info(CollectorRegistry())  # an engine without LoRA has none

@@ -19,7 +19,7 @@ class Counted:
         self.counter = GenerationCounter(Metrics(self.registry), self.in_flight, lambda: next(times))
 
     def value(self, name: str, **labels: str) -> float | None:
-        given = {"adapter": "medical", "version": VERSION} | labels
+        given = {"adapter": "medical", "version": VERSION, "crma": "on"} | labels
         return self.registry.get_sample_value(f"crma_adapter_{name}", given)
 
 
@@ -59,9 +59,9 @@ def test_one_that_is_given_up_is_counted_too() -> None:
     assert counted.value("generated_tokens_total") == 1
 
 
-def test_with_and_without_crma_are_one_version() -> None:
+def test_with_and_without_crma_are_told_apart() -> None:
     counted = Counted()
     off = f"medical@{VERSION}:crma-off"
     with counted.counter.generation(MODEL), counted.counter.generation(off):
-        assert counted.value("in_flight") == 2
+        assert (counted.value("in_flight"), counted.value("in_flight", crma="off")) == (1, 1)
         assert (counted.in_flight.count(MODEL), counted.in_flight.count(off)) == (1, 1)

@@ -30,13 +30,13 @@ def shown(registry: CollectorRegistry) -> str:
 
 def test_requests_and_decisions_are_counted(registry: CollectorRegistry) -> None:
     metrics = Metrics(registry)
-    metrics.count_request("medical", "routed")
-    metrics.count_request("medical", "routed")
+    metrics.count_request(("medical", "a" * 12, True), "routed")
+    metrics.count_request(("medical", "a" * 12, True), "routed")
     metrics.count_fallback("out of domain")
     metrics.observe_decision(RoutingDecision("medical", 0.97, "routed", "", {}, 0, 1), 0.004)
     metrics.observe_decision(RoutingDecision(None, 0.2, "fallback", "", {}, 2, 1), 0.02)
     text = shown(registry)
-    assert 'crma_requests_total{adapter="medical",path="routed"} 2.0' in text
+    assert 'crma_requests_total{adapter="medical",crma="on",path="routed"} 2.0' in text
     assert 'crma_fallbacks_total{cause="out of domain"} 1.0' in text
     assert 'crma_routing_decisions_total{domain="medical",path="routed"} 1.0' in text
     assert 'crma_routing_decisions_total{domain="none",path="fallback"} 1.0' in text
@@ -100,30 +100,39 @@ def test_in_multi_process_mode_a_replaced_release_shows_as_zero(
 
 def test_answers_are_told_apart_by_version(registry: CollectorRegistry) -> None:
     metrics = Metrics(registry)
-    metrics.observe_generation("medical", "a" * 12, 40, 100, 0.03, 2.0)
-    metrics.observe_generation("medical", "c" * 12, 10, 0, None, 0.2, finished=False)
-    metrics.observe_generation("base", None, 5, 6, 0.02, 0.3)
-    metrics.set_in_flight("medical", "a" * 12, 3)
+    metrics.observe_generation(("medical", "a" * 12, True), 40, 100, 0.03, 2.0)
+    metrics.observe_generation(("medical", "c" * 12, False), 10, 0, None, 0.2, finished=False)
+    metrics.observe_generation(("base", None, False), 5, 6, 0.02, 0.3)
+    metrics.set_in_flight(("medical", "a" * 12, True), 3)
     text = shown(registry)
-    a, c = (f'adapter="medical",version="{letter * 12}"' for letter in "ac")
-    assert f'crma_adapter_answers_total{{adapter="medical",finished="yes",version="{"a" * 12}"}} 1.0' in text
-    assert f'crma_adapter_answers_total{{adapter="medical",finished="no",version="{"c" * 12}"}} 1.0' in text
+    a, c = (
+        f'adapter="medical",crma="{crma}",version="{letter * 12}"'
+        for letter, crma in (("a", "on"), ("c", "off"))
+    )
+    assert (
+        f'crma_adapter_answers_total{{adapter="medical",crma="on",finished="yes",version="{"a" * 12}"}} 1.0'
+        in text
+    )
+    assert (
+        f'crma_adapter_answers_total{{adapter="medical",crma="off",finished="no",version="{"c" * 12}"}} 1.0'
+        in text
+    )
     assert f"crma_adapter_prompt_tokens_total{{{a}}} 40.0" in text
     assert f"crma_adapter_generated_tokens_total{{{a}}} 100.0" in text
     assert f"crma_adapter_first_token_seconds_count{{{a}}} 1.0" in text
     assert f"crma_adapter_first_token_seconds_count{{{c}}}" not in text  # no token came
     assert f"crma_adapter_answer_seconds_sum{{{a}}} 2.0" in text
     assert f"crma_adapter_in_flight{{{a}}} 3.0" in text
-    assert 'crma_adapter_answers_total{adapter="base",finished="yes",version=""} 1.0' in text
+    assert 'crma_adapter_answers_total{adapter="base",crma="off",finished="yes",version=""} 1.0' in text
 
 
 def test_a_version_no_longer_registered_is_shown_no_more(registry: CollectorRegistry) -> None:
     metrics = Metrics(registry)
     for version in ("a" * 12, "c" * 12):
-        metrics.observe_generation("medical", version, 1, 1, 0.1, 0.1)
-        metrics.set_in_flight("medical", version, 0)
-    metrics.forget_version("medical", "a" * 12)
-    metrics.forget_version("legal", "a" * 12)  # never answered: nothing to forget
+        metrics.observe_generation(("medical", version, True), 1, 1, 0.1, 0.1)
+        metrics.set_in_flight(("medical", version, True), 0)
+    metrics.forget(("medical", "a" * 12, True))
+    metrics.forget(("legal", "a" * 12, True))  # never answered: nothing to forget
     text = shown(registry)
     assert "a" * 12 not in text
     assert text.count("c" * 12) > 6

@@ -164,7 +164,7 @@ def test_what_is_live_and_what_is_only_named_are_apart(with_history: Catalog) ->
 
 
 def test_the_base_model_has_no_version() -> None:
-    assert label_of("base") == BASE_TARGET.label == ("base", None)
+    assert label_of("base") == BASE_TARGET.label == ("base", None, False)
 
 
 def test_targets_are_each_listed_once_crma_first(catalog: Catalog) -> None:

@@ -96,6 +96,15 @@ setInterval(() => {
   if (document.visibilityState === "visible" && keys.admin) look();
 }, LOOK_MS);
 
+// The link that the server prints at its start brings the key, behind the # that is sent to nobody.
+function takeKeyFromLink() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("key");
+  if (!given) return;
+  keys.set(given, keys.inference);
+  history.replaceState(null, "", location.pathname + location.search);
+}
+
+takeKeyFromLink();
 connectDecisions();
 look();
 findModels();

@@ -34,17 +34,20 @@ export function traffic(samples) {
     if (name === "crma_adapter_answers_total") {
       of(labels).answers += value;
       if (labels.finished === "no") of(labels).unfinished += value;
-    } else if (name === "crma_adapter_prompt_tokens_total") of(labels).read = value;
-    else if (name === "crma_adapter_generated_tokens_total") of(labels).written = value;
-    else if (name === "crma_adapter_in_flight") of(labels).inFlight = value;
+    } else if (name === "crma_adapter_prompt_tokens_total") of(labels).read += value;
+    else if (name === "crma_adapter_generated_tokens_total") of(labels).written += value;
+    else if (name === "crma_adapter_in_flight") of(labels).inFlight += value;
     else if (name === "crma_adapter_first_token_seconds_bucket") bucket(of(labels).firstToken, labels, value);
     else if (name === "crma_adapter_answer_seconds_bucket") bucket(of(labels).answer, labels, value);
   }
   return versions;
 }
 
-const bucket = (histogram, labels, value) =>
-  histogram.set(labels.le === "+Inf" ? Infinity : Number(labels.le), value);
+// With CRMA and without it are two series of one version, so they are added up.
+const bucket = (histogram, labels, value) => {
+  const edge = labels.le === "+Inf" ? Infinity : Number(labels.le);
+  histogram.set(edge, (histogram.get(edge) ?? 0) + value);
+};
 
 // As Prometheus' histogram_quantile: linear within a bucket; the last edge for what is beyond it.
 export function quantile(histogram, share) {

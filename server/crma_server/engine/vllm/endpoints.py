@@ -14,7 +14,7 @@ from vllm.entrypoints.openai.models.protocol import BaseModelPath
 from crma_server.admin.api import admin_router
 from crma_server.admin.service import StoreOperations
 from crma_server.app import add_dashboard, add_layers, ready_message, watch_app
-from crma_server.engine.vllm.engine import VllmEngine, metered
+from crma_server.engine.vllm.engine import VllmEngine, keep_last_lora_info, metered
 from crma_server.http.limits import Drain, drain_before_shutdown
 from crma_server.http.models import Served, models_router
 from crma_server.http.response import show_marks_to_pages
@@ -26,7 +26,7 @@ from crma_server.releases.manager import Releases, make_live
 from crma_server.releases.plan import ReleasePlan, StoreSource, changes
 from crma_server.routing.catalog import BASE
 from crma_server.routing.selector import Live, Selector
-from crma_server.settings import Settings
+from crma_server.settings import Settings, shown_admin_key
 
 
 @dataclass
@@ -90,6 +90,7 @@ class CrmaEndpoints:
         await releases.start()
         # vLLM has put every layer of its own around ours by now, and set up its tracer.
         traced = args.otlp_traces_endpoint is not None
+        keep_last_lora_info()
         show_marks_to_pages(parts.app)
         watch_app(parts.app, args.crma_settings, parts.decisions, traced=traced)
         drain_before_shutdown(engine_client, parts.drain, lambda: getattr(state, "server", None))
@@ -138,6 +139,7 @@ async def _announce(state: State, args: Namespace, live: Live) -> None:
     host = f"[{args.host}]" if ":" in (args.host or "") else args.host or "0.0.0.0"
     address = f"unix:{args.uds}" if args.uds else f"{scheme}://{host}:{args.port}"
     keyed = bool(args.crma_settings.inference_keys)
-    message = await asyncio.to_thread(ready_message, address, live, needs_key=keyed)
+    admin_key = "" if args.uds else shown_admin_key(args.crma_settings, args.host)
+    message = await asyncio.to_thread(ready_message, address, live, needs_key=keyed, admin_key=admin_key)
     report("ready")
     print(message, flush=True)

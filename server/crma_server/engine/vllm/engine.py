@@ -6,6 +6,7 @@ from contextlib import aclosing
 from functools import wraps
 from typing import Any
 
+from prometheus_client import REGISTRY, CollectorRegistry
 from vllm import SamplingParams
 from vllm.inputs import tokens_input
 from vllm.lora.request import LoRARequest
@@ -13,6 +14,7 @@ from vllm.sampling_params import RequestOutputKind
 
 from crma_adapters.errors import IncompatibleError
 from crma_server.observability.generation_count import Generation, GenerationCounter
+from crma_server.observability.metrics import can_remove
 from crma_server.releases.bundles import Bundle
 from crma_server.routing.catalog import BASE
 
@@ -128,3 +130,23 @@ def _read(output: Any, generation: Generation, clock: Callable[[], float], *, ad
             known = getattr(output.metrics, "first_token_latency", 0.0)
             generation.first_token_s = known or clock() - generation.start_s
     generation.finished = bool(output.finished)
+
+
+LORA_INFO = "vllm:lora_requests_info"
+
+
+def keep_last_lora_info(registry: CollectorRegistry = REGISTRY) -> None:
+    """Have vLLM's metric of which adapters run and wait show the present ones alone. Idempotent.
+
+    vLLM 0.32 adds a series for every combination there ever was, each with the names of all its adapters.
+    """
+    gauge: Any = registry._names_to_collectors.get(LORA_INFO)
+    if gauge is None or not can_remove() or "labels" in vars(gauge):
+        return
+    labels = gauge.labels
+
+    def only(*values: Any, **named: Any) -> Any:
+        gauge.clear()
+        return labels(*values, **named)
+
+    gauge.labels = only

@@ -24,6 +24,10 @@ CRMA_ARCHITECTURES: dict[str, str] = {
 }
 
 
+# Set by `crma-serve`: the families' own architectures are served by the classes with CRMA's modules.
+CRMA_MODELS = "CRMA_MODELS"
+
+
 def crma_architecture(hf_architectures: Sequence[str]) -> str:
     """The engine architecture that serves a model whose config.json lists `hf_architectures`.
 
@@ -124,6 +128,9 @@ def register() -> None:
     for architecture in CRMA_ARCHITECTURES.values():
         if architecture not in registered:
             ModelRegistry.register_model(architecture, f"crma_server.engine.vllm.models:{architecture}")
+    if os.environ.get(CRMA_MODELS) == "1":
+        for architecture, served in CRMA_ARCHITECTURES.items():
+            ModelRegistry.register_model(architecture, f"crma_server.engine.vllm.models:{served}")
     if current_platform.is_cpu():
         allow_compiling(type(current_platform))
         type(current_platform).get_punica_wrapper = classmethod(lambda _: PUNICA_WRAPPER)

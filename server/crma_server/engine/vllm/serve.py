@@ -22,9 +22,17 @@ from vllm.utils.argparse_utils import FlexibleArgumentParser
 from crma_adapters.errors import ConfigError
 from crma_adapters.lora.lora_files import MIXER
 from crma_adapters.models.base_model import BaseModel
+from crma_adapters.models.chat_template import DEFAULT_CHAT_TEMPLATE
 from crma_server.engine.vllm import compat
 from crma_server.engine.vllm.cpu.compile import ask_for_compiling
-from crma_server.engine.vllm.plugin import VARIABLE, crma_architecture, hush_chatter, stoppable
+from crma_server.engine.vllm.plugin import (
+    CRMA_MODELS,
+    VARIABLE,
+    crma_architecture,
+    hush_chatter,
+    register,
+    stoppable,
+)
 from crma_server.releases.plan import ReleasePlan
 from crma_server.releases.snapshot import Demand
 from crma_server.settings import Settings
@@ -70,7 +78,7 @@ def parse_flags(argv: list[str], needs: Needs) -> Namespace:
     if args.lora_target_modules == [ALL_MODULES]:
         args.lora_target_modules = None
     _check(args, needs)
-    args.hf_overrides = _overrides(args.hf_overrides, needs)
+    _serve_crma_models(args, needs)
     configure_logging_from_args(args)
     validate_parsed_serve_args(args)
     return args
@@ -121,12 +129,21 @@ def _defaults(needs: Needs) -> dict[str, Any]:
         "shutdown_timeout": SHUTDOWN_TIMEOUT_S,
         "use_tqdm_on_load": False,
     }
+    if not _has_chat_template(needs.base):
+        defaults["chat_template"] = DEFAULT_CHAT_TEMPLATE
     if current_platform.is_cpu():
         defaults["dtype"] = _cpu_dtype()
         defaults["max_model_len"] = min(CPU_MAX_MODEL_LEN, _context_length(needs.base))
         if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
             defaults["kv_cache_memory_bytes"] = CPU_KV_CACHE_BYTES
     return defaults
+
+
+def _has_chat_template(base: BaseModel) -> bool:
+    if any((base.path / name).is_file() for name in ("chat_template.jinja", "chat_template.json")):
+        return True
+    config = base.path / "tokenizer_config.json"
+    return config.is_file() and bool(json.loads(config.read_bytes()).get("chat_template"))
 
 
 def _resident(needs: Needs) -> int:
@@ -171,11 +188,14 @@ def _check(args: Namespace, needs: Needs) -> None:
         )
 
 
-def _overrides(given: Any, needs: Needs) -> Any:
-    """`hf_overrides` with the architecture that has CRMA's modules, unless the user named one."""
-    if MIXER not in needs.demand.modules or not isinstance(given, dict) or "architectures" in given:
-        return given
-    return given | {"architectures": [crma_architecture(_config(needs.base).get("architectures") or [])]}
+def _serve_crma_models(args: Namespace, needs: Needs) -> None:
+    """Have every process of the engine serve the model's own architecture with the class that has CRMA's
+    modules, unless the user named another. Its name stays: vLLM compares names of architectures."""
+    given = args.hf_overrides
+    if MIXER in needs.demand.modules and not (isinstance(given, dict) and "architectures" in given):
+        crma_architecture(_config(needs.base).get("architectures") or [])
+        os.environ[CRMA_MODELS] = "1"
+        register()  # vLLM may have run it in this process before this was known
 
 
 def _context_length(base: BaseModel) -> int:
