@@ -16,10 +16,10 @@ from crma_adapters.store.release import Release
 from crma_training.config import TrainConfig
 from crma_training.data.dataset import load_dataset
 from crma_training.methods.method import Lesson, Method
-from crma_training.metrics import LoggedStep
 from crma_training.run_folder import json_bytes
 from crma_training.sequence import Job, train_sequence
-from crma_training.spectral import SpectralReading
+from crma_training.trainer.metrics import LoggedStep
+from crma_training.trainer.spectral import SpectralReading
 from crma_training.visibility.holdout import HoldoutReading
 from crma_training.workbench import Task, Workbench, load_workbench
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from crma_training.cli import main
-from crma_training.config import TrainConfig
+from crma_training.config import TrainConfig, flag_of
 from crma_training.sequence import Job
 
 PATHS = ["--data", "data", "--adapters", "store"]
@@ -50,13 +50,51 @@ def test_every_option_is_a_flag(jobs: list[Job]) -> None:
     )
 
 
+def test_flags_have_transformers_names_and_spelling(
+    jobs: list[Job], capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = "--num_train_epochs 3 --per_device_train_batch_size=2 --gradient_accumulation_steps 4"
+    given += " --lr-scheduler-type linear --warmup_ratio 0.1 --load_in_4bit --report_to wandb,mlflow"
+    main([*PATHS, *given.split()])
+    assert "is now" not in capsys.readouterr().err
+    main([*PATHS, "--epochs", "3", "--batch-size", "2", "--schedule", "linear", "--warmup", "0.1"])
+    told = capsys.readouterr().err
+    assert "--epochs is now --num-train-epochs\n--batch-size is now --per-device-train-batch-size\n" in told
+    new, old = (job.config for job in jobs)
+    assert (new.epochs, new.batch_size, new.schedule, new.warmup) == (3, 2, "linear", 0.1)
+    assert (old.epochs, old.batch_size, old.schedule, old.warmup) == (3, 2, "linear", 0.1)
+    assert (new.gradient_accumulation_steps, new.load_in_4bit) == (4, True)
+    assert new.report_to == ("wandb", "mlflow")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("q_proj, v_proj", ("q_proj", "v_proj")),
+        ("all-linear", ("all-linear",)),
+        (r".*\.self_attn\.(q|v)_proj", (r".*\.self_attn\.(q|v)_proj",)),
+        (r"model\.layers\.[0-9]{1,2}\.mlp\.up_proj", (r"model\.layers\.[0-9]{1,2}\.mlp\.up_proj",)),
+    ],
+)
+def test_target_modules_are_names_or_an_expression(
+    jobs: list[Job], given: str, expected: tuple[str, ...]
+) -> None:
+    main([*PATHS, "--target-modules", given])
+    assert jobs[0].config.target_modules == expected
+
+
+def test_a_broken_expression_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*PATHS, "--target-modules", "(q_proj"]) == 2
+    assert "'(q_proj' is no regular expression" in capsys.readouterr().err
+
+
 def test_the_help_names_every_option_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["--help"])
     assert end.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
     for option in dataclasses.fields(TrainConfig):
-        assert "--" + option.name.replace("_", "-") in text
+        assert flag_of(option) in text
     assert "(default: q_proj,v_proj,gate_proj,up_proj,down_proj)" in text
     assert "LoRA rank (default: 4)" in text
 

@@ -33,7 +33,7 @@ def test_a_teacher_answers_greedily_and_its_rows_come_back_from_disk(
     make_course: MakeCourse, tmp_path: Path
 ) -> None:
     bench, (task, *_) = make_course("code").load()
-    ends = end_ids(bench.tokenizer)
+    ends = end_ids(bench.chat)
     rows = ask(bench, Teacher("base", None, None, prompts_of(task)), ends)
     assert len(rows) == len(set(prompts_of(task)))
     for row in rows:
@@ -51,7 +51,7 @@ def test_a_teacher_answers_greedily_and_its_rows_come_back_from_disk(
 
 def test_a_teacher_does_not_diverge_from_itself(make_course: MakeCourse) -> None:
     bench, (task, *_) = make_course("code").load()
-    rows = ask(bench, Teacher("base", None, None, prompts_of(task)), end_ids(bench.tokenizer))
+    rows = ask(bench, Teacher("base", None, None, prompts_of(task)), end_ids(bench.chat))
     untold = divergence(bench, rows)  # what the tokens beyond the kept ones have
     with attach(bench.model, Crma.from_model(bench.model, rank=2)) as attachment, torch.no_grad():
         assert divergence(bench, rows) == pytest.approx(untold, abs=1e-5)
@@ -76,9 +76,9 @@ def test_the_student_comes_nearer_and_a_killed_run_asks_no_teacher_twice(
         for task, stage in zip(tasks, stages, strict=True)
     ]
     with RunFolder(tmp_path / "run", {"what": "test"}) as run:
-        taught = answer_all(run, bench, teachers, end_ids(bench.tokenizer))
+        taught = answer_all(run, bench, teachers, end_ids(bench.chat))
         monkeypatch.setattr("crma_training.consolidate.ask", None)
-        again = answer_all(run, bench, teachers, end_ids(bench.tokenizer))
+        again = answer_all(run, bench, teachers, end_ids(bench.chat))
     assert [row.example for row in again["legal"]] == [row.example for row in taught["legal"]]
     student = Crma.from_model(bench.model, rank=8)
     learner = replace(bench, config=replace(bench.config, consolidation_epochs=20, crma_learning_rate=1e-2))

@@ -11,7 +11,7 @@ import torch
 from crma_adapters.crma.backbone import load_backbone
 from crma_adapters.errors import TrainingError
 from crma_adapters.store.release import Release
-from crma_training.fit import fit
+from crma_training.fit import Fitted, fit
 
 Train = Callable[..., Release]
 
@@ -37,7 +37,7 @@ def test_every_step_is_logged(train: Train, tmp_path: Path) -> None:
 
 
 def test_a_frozen_weight_that_changes_stops_the_run(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    def careless(bench: Any, *arguments: Any, **options: Any) -> int:
+    def careless(bench: Any, *arguments: Any, **options: Any) -> Fitted:
         with torch.no_grad():
             bench.model.get_input_embeddings().weight[0, 0] += 1e-3
         return fit(bench, *arguments, **options)

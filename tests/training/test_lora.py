@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 from crma_adapters.errors import ConfigError
 from crma_training.config import TrainConfig
 from crma_training.lora import DomainLora
+from crma_training.saved_lora import SavedLora
 
 IDS = torch.tensor([[3, 4, 5, 6]])
 CONFIG = TrainConfig(target_modules=("q_proj", "down_proj"))
@@ -90,3 +91,37 @@ def test_what_is_loaded_is_what_peft_loads(model: Any, base_model: Path, tmp_pat
 def test_unknown_target_modules_are_a_config_error(model: Any) -> None:
     with pytest.raises(ConfigError, match="--target-modules c_attn: this model has no such layers"):
         DomainLora.fresh(model, TrainConfig(target_modules=("c_attn",)), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("targets", "modules"),
+    [
+        (("all-linear",), {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}),
+        ((r".*\.layers\.1\.self_attn\.(q|v)_proj",), {"q_proj", "v_proj"}),
+    ],
+)
+def test_target_modules_by_name_of_all_or_by_expression(
+    model: Any, targets: tuple[str, ...], modules: set[str]
+) -> None:
+    lora = DomainLora.fresh(model, TrainConfig(target_modules=targets), seed=0)
+    layers = set(lora.layers())
+    assert {name.rpartition(".")[2] for name in layers} == modules
+    assert any("layers.0." in name for name in layers) == (targets == ("all-linear",))
+    assert not any("lm_head" in name for name in layers)
+
+
+def test_dropout_works_in_training_only_and_rs_lora_scales_by_the_root(
+    model: Any, base_model: Path, tmp_path: Path
+) -> None:
+    config = TrainConfig(target_modules=("q_proj",), rank=16, lora_alpha=8, lora_dropout=0.5, use_rslora=True)
+    lora = DomainLora.fresh(model, config, seed=3)
+    disturb(lora)
+    model.eval()
+    first, second = model(IDS).logits, model(IDS).logits
+    assert torch.equal(first, second)
+    model.train()
+    assert not torch.equal(model(IDS).logits, model(IDS).logits)
+    lora.save(tmp_path, "tiny")
+    assert SavedLora.read(tmp_path).scaling == pytest.approx(8 / 16**0.5)
+    loaded = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base_model), str(tmp_path)).eval()
+    torch.testing.assert_close(loaded(IDS).logits, first, rtol=0, atol=2e-2)  # saved in bfloat16

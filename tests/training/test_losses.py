@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from crma_training.data.tokens import Batch, Example, collate
-from crma_training.losses import answer_loss, mean_answer_loss
+from crma_training.trainer.losses import answer_loss, mean_answer_loss
 
 PREFIX = (5, 9, 11, 6, 7)
 EXAMPLES = [

@@ -9,12 +9,12 @@ import torch
 from safetensors.torch import load_file
 
 from crma_training.data.tokens import collate
-from crma_training.losses import answer_loss
 from crma_training.methods.ewc import Ewc, Penalty, fisher_information, normalised
 from crma_training.methods.lora_training import fresh_lora
 from crma_training.methods.method import Lesson
 from crma_training.methods.plain import Naive
 from crma_training.saved_lora import SavedLora
+from crma_training.trainer.losses import answer_loss
 
 MakeCourse = Callable[..., Any]
 A, B = "q.lora_A.default.weight", "q.lora_B.default.weight"

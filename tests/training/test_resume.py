@@ -15,6 +15,7 @@ from crma_adapters.errors import ConfigError, TrainingError
 from crma_adapters.store.release import Release
 from crma_training.domain import train_domain
 from crma_training.sequence import Job, train_sequence
+from crma_training.trainer.metrics import read_steps
 
 MakeJob = Callable[..., Job]
 Train = Callable[..., Release]
@@ -24,7 +25,8 @@ WriteRows = Callable[..., Path]
 def test_a_killed_run_ends_with_the_release_of_an_uninterrupted_one(
     make_job: MakeJob, tmp_path: Path
 ) -> None:
-    whole = make_job(adapters=tmp_path / "store-whole", run=tmp_path / "run-whole", steps=12, router=True)
+    paths = {"adapters": tmp_path / "store-whole", "run": tmp_path / "run-whole"}
+    whole = make_job(**paths, steps=12, router=True, save_steps=4, lora_dropout=0.1)
     expected = train_sequence(whole)
 
     killed = replace(whole, adapters=tmp_path / "store", run=tmp_path / "run")
@@ -33,9 +35,9 @@ def test_a_killed_run_ends_with_the_release_of_an_uninterrupted_one(
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     second, third = tmp_path / "run" / "financial", tmp_path / "run" / "legal"
-    metrics = tmp_path / "run" / ".working" / "metrics.jsonl"
+    checkpoint = tmp_path / "run" / ".working-legal" / "checkpoints" / "checkpoint-4" / "seal.json"
     try:
-        wait_until(lambda: second.exists() and metrics.exists() and metrics.stat().st_size > 0)
+        wait_until(lambda: second.exists() and checkpoint.exists())
     finally:
         process.kill()  # SIGKILL
         process.wait()
@@ -44,7 +46,12 @@ def test_a_killed_run_ends_with_the_release_of_an_uninterrupted_one(
     finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "code").rglob("*")}
 
     said: list[str] = []
+    before = [line for line in metrics_of(tmp_path / "run" / ".working-legal")[:4]]
     resumed = train_sequence(killed, said.append)
+    assert "legal: goes on after step" in " ".join(said)
+    assert metrics_of(tmp_path / "run" / "legal")[:4] == before  # not trained again
+    assert [step.step for step in read_steps(tmp_path / "run" / "legal")] == list(range(12))
+    assert not (tmp_path / "run" / "legal" / "checkpoints").exists()
     assert "financial: finished before, not trained again" in said
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     assert "4 of 4 finished: code, financial, legal, medical" in (tmp_path / "run/report.html").read_text()
@@ -57,8 +64,13 @@ import sys
 from crma_training.cli import main
 data, folder, model = sys.argv[1:]
 main(["--data", data, "--adapters", folder + "/store", "--run", folder + "/run", "--model", model,
-      "--steps", "12", "--batch-size", "4", "--adapter", "lora", "--backbone", "shared"])
+      "--max-steps", "12", "--batch-size", "4", "--adapter", "lora", "--backbone", "shared",
+      "--save-steps", "4", "--lora-dropout", "0.1"])
 """
+
+
+def metrics_of(stage: Path) -> list[bytes]:
+    return (stage / "metrics.jsonl").read_bytes().splitlines()
 
 
 def wait_until(holds: Callable[[], bool], timeout_s: float = 120.0) -> None:
@@ -84,7 +96,7 @@ def test_changed_options_or_data_are_another_run(train: Train, write_rows: Write
         train(domains=("code",))
 
 
-def test_an_interruption_keeps_what_was_finished_and_nothing_else(
+def test_an_interruption_keeps_what_was_finished_and_what_was_begun(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(bench: Any, task: Any, folder: Path, beginning: Any, events: Any) -> Any:
@@ -99,6 +111,7 @@ def test_an_interruption_keeps_what_was_finished_and_nothing_else(
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
         ".lock",
         ".start",
+        ".working-legal",
         "code",
         "financial",
         "report.html",

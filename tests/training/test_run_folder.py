@@ -31,14 +31,27 @@ def test_an_interrupted_stage_leaves_nothing(tmp_path: Path, error: type[BaseExc
         assert sorted(path.name for path in run.path.iterdir()) == [".lock", "run.json"]
 
 
-def test_what_a_killed_process_left_is_cleared(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_kept_stage_is_there_again_for_the_next_run(tmp_path: Path, error: type[BaseException]) -> None:
     with RunFolder(tmp_path / "run", IDENTITY) as run:
-        leftover = run.path / ".working"
+        with pytest.raises(error), run.stage("code", keep=True) as working:
+            (working / "metrics.jsonl").write_bytes(b"half")
+            raise error
+        assert run.finished("code") is None
+    with RunFolder(tmp_path / "run", IDENTITY) as run:
+        with run.stage("code", keep=True) as working:
+            assert (working / "metrics.jsonl").read_bytes() == b"half"
+        assert run.finished("code") == tmp_path / "run" / "code"
+        assert not working.exists()
+
+
+def test_what_a_killed_process_left_of_another_stage_is_cleared(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "run", IDENTITY) as run:
+        leftover = run.path / ".working-.router"
         leftover.mkdir()
         (leftover / "weights").write_bytes(b"half")
-    with RunFolder(tmp_path / "run", IDENTITY) as run:
-        assert not leftover.exists()
-        assert run.finished("code") is None
+    with RunFolder(tmp_path / "run", IDENTITY) as run, run.stage(".router") as working:
+        assert not list(working.iterdir())
 
 
 @pytest.mark.parametrize("damage", ["change", "remove", "add"])

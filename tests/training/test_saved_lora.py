@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from crma_adapters.errors import TrainingError
-from crma_training.saved_lora import SavedLora, stacked
+from crma_training.saved_lora import A, B, SavedLora, stacked
 
 LAYERS = {"up": (6, 4), "down": (4, 6)}  # outputs, inputs
 
@@ -48,7 +48,16 @@ def test_a_sum_of_different_ranks_keeps_the_scaling() -> None:
 
 
 def test_different_scalings_are_refused() -> None:
-    with pytest.raises(TrainingError, match=r"different scaling.*\[\(5, 3\), \(4, 3\)\]"):
+    with pytest.raises(TrainingError, match=r"different scaling.*\[1\.66.*, 1\.33.*\]"):
         stacked([random_lora(0), random_lora(1, alpha=4)])
-    with pytest.raises(TrainingError, match="different scaling"):
-        stacked([random_lora(0, rank=6, alpha=10), random_lora(1, rank=3, alpha=5)], mean=True)
+
+
+@pytest.mark.parametrize("mean", [False, True])
+def test_rs_loras_of_any_rank_become_a_plain_one(mean: bool) -> None:
+    parts = [random_lora(0, rank=4, alpha=6), random_lora(1, rank=16, alpha=12)]  # 3 and 3
+    parts = [SavedLora(part.weights, {**part.settings, "use_rslora": True}) for part in parts]
+    stack = stacked(parts, mean=mean)
+    assert not stack.settings["use_rslora"]
+    for layer in LAYERS:
+        a, b = (3 * part.weights[layer + B].float() @ part.weights[layer + A].float() for part in parts)
+        torch.testing.assert_close(stack.delta(layer), (a + b) / (2 if mean else 1), rtol=1e-5, atol=1e-4)

@@ -10,7 +10,7 @@ import pytest
 
 from crma_adapters.store.card import read_card
 from crma_adapters.store.release import Release
-from crma_training.metrics import read_steps
+from crma_training.trainer.metrics import read_steps
 from crma_training.visibility.holdout import HoldoutReading, read_holdout, spread
 
 Train = Callable[..., Release]
@@ -71,7 +71,7 @@ def test_the_logged_speed_is_that_of_training_alone(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr("crma_training.metrics.time.perf_counter", clock)
+    monkeypatch.setattr("crma_training.trainer.metrics.time.perf_counter", clock)
     monkeypatch.setattr("crma_training.workbench.mean_answer_loss", clock.slow)
     train(domains=("code",), holdout_every=1)
     for step in read_steps(tmp_path / "run" / "code"):

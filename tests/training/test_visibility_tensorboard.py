@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from crma_adapters.store.release import Release
 from crma_training.cli import main
 from crma_training.domain import train_domain
-from crma_training.metrics import LoggedStep, read_steps
+from crma_training.trainer.metrics import LoggedStep, read_steps
 from crma_training.visibility.holdout import read_holdout
 from crma_training.visibility.tensorboard import EVENTS, EventWriter
 

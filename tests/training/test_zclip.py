@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crma_training.zclip import WARMUP_STEPS, ZClip
+from crma_training.trainer.zclip import WARMUP_STEPS, ZClip
 
 
 def warmed(mean: float, deviation: float) -> ZClip:

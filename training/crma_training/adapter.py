@@ -11,10 +11,9 @@ from crma_adapters.crma.backbone import load_backbone, load_mixer, save_mixer
 from crma_adapters.crma.crma import Crma
 from crma_adapters.crma.crma_card import MIXER_FILES
 from crma_training.config import TrainConfig
-from crma_training.fit import crma_groups, lora_group
 from crma_training.lora import DomainLora
-from crma_training.optimize import ParameterGroup
 from crma_training.saved_lora import WEIGHTS
+from crma_training.trainer.groups import ParameterGroup, crma_groups, lora_group
 from crma_training.workbench import Workbench
 
 

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from crma_adapters.cli.command import run_command
-from crma_training.flags import add_options, config_from, names
+from crma_training.flags import add_options, config_from, dashed, names
+from crma_training.processes import is_main
 
 DESCRIPTION = """\
 Trains one adapter per domain, in sequence, then a backbone that answers all domains, fits the
@@ -44,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _train(arguments: list[str]) -> int:
-    args = _parser().parse_args(arguments)
+    args = _parser().parse_args(dashed(arguments))
     # OpenMP threads that wait by spinning take the core from the one they wait for as soon as anything else
     # runs: a third of the speed on two busy cores. Read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -63,7 +64,8 @@ def _train(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("\nstopped; finished domains are kept, give the same command again to go on", file=sys.stderr)
         return 130
-    print(f"release {release.number} is live in {job.adapters}: {', '.join(sorted(release.adapters))}")
+    if is_main():
+        print(f"release {release.number} is live in {job.adapters}: {', '.join(sorted(release.adapters))}")
     return 0
 
 
@@ -82,3 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_options(parser)
     return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -9,16 +9,28 @@ from typing import Any, Literal
 from crma_adapters.crma.config import MODES, Mode
 from crma_adapters.errors import ConfigError
 from crma_adapters.models.base_model import DEFAULT_BASE_MODEL
+from crma_training import processes
 from crma_training.data.formats import parse_columns
 from crma_training.data.rows import LEARN, OVERLONG, Learn, Overlong
 
 KINDS = ("lora", "mixer", "both")
 BACKBONES = ("consolidated", "shared", "none")
+OPTIMIZERS = ("adamw_torch_fused", "adamw_torch", "adamw_bnb_8bit", "paged_adamw_8bit")
+SCHEDULES = ("cosine", "linear", "constant", "constant_with_warmup", "inverse_sqrt")
+HOW = (
+    "batch_size",
+    "gradient_accumulation_steps",
+    "gradient_checkpointing",
+    "attn_implementation",
+    "save_steps",
+    "report_to",
+)
 STARTS = ("fresh", "previous", "mean", "nearest")
 
 
-def _option(default: Any, meaning: str, choices: tuple[str, ...] = ()) -> Any:
-    return field(default=default, metadata={"help": meaning, "choices": choices})
+def _option(default: Any, meaning: str, choices: tuple[str, ...] = (), *, flag: str = "") -> Any:
+    """`flag`: what the field is called on the command line, where transformers has a name for it."""
+    return field(default=default, metadata={"help": meaning, "choices": choices, "flag": flag})
 
 
 @dataclass(frozen=True)
@@ -26,9 +38,12 @@ class TrainConfig:
     """Hyperparameters of one sequence of domains. Two runs with equal configs and data give equal bytes."""
 
     model: str = _option(DEFAULT_BASE_MODEL, "base model: packaged name, Hugging Face folder or hub id")
-    epochs: int = _option(2, "passes over each domain's training rows")
-    steps: int = _option(0, "optimizer steps per domain, instead of --epochs (0: by epochs)")
-    batch_size: int = _option(8, "rows per optimizer step")
+    epochs: int = _option(2, "passes over each domain's training rows", flag="num-train-epochs")
+    steps: int = _option(0, "optimizer steps per domain, instead of epochs (0: by epochs)", flag="max-steps")
+    batch_size: int = _option(
+        8, "rows that a process sends through the model at once", flag="per-device-train-batch-size"
+    )
+    gradient_accumulation_steps: int = _option(1, "such batches to an optimizer step")
     max_length: int = _option(256, "tokens per row; --overlong says what becomes of longer ones")
     overlong: Overlong = _option(  # noqa: RUF009
         "truncate", "rows that are too long: lose their tail, are dropped, or end the run", OVERLONG
@@ -50,8 +65,12 @@ class TrainConfig:
     )
     rank: int = _option(4, "LoRA rank")
     lora_alpha: int = _option(8, "LoRA alpha; the update is scaled by alpha / rank")
+    lora_dropout: float = _option(0.0, "share of the LoRA's inputs that is dropped in training")
+    use_rslora: bool = _option(False, "scale the LoRA by alpha / sqrt(rank) (rsLoRA)")
+    use_dora: bool = _option(False, "not possible: the engine serves no DoRA")
     target_modules: tuple[str, ...] = _option(
-        ("q_proj", "v_proj", "gate_proj", "up_proj", "down_proj"), "linear layers that get a LoRA"
+        ("q_proj", "v_proj", "gate_proj", "up_proj", "down_proj"),
+        "linear layers that get a LoRA: names, all-linear, or one regular expression of full names",
     )
     learning_rate: float = _option(1e-3, "peak learning rate of the LoRA")
     crma_learning_rate: float = _option(2e-3, "peak learning rate of CRMA's read and write projections")
@@ -59,8 +78,10 @@ class TrainConfig:
     weight_decay: float = _option(0.01, "AdamW weight decay of the LoRA")
     crma_weight_decay: float = _option(0.0, "AdamW weight decay of CRMA's projections; its logits have none")
     crma_dropout: float = _option(0.0, "share of what CRMA reads that is dropped in training")
-    schedule: str = _option("cosine", "learning rate after the warm-up", ("cosine", "linear"))
-    warmup: float = _option(0.05, "share of the steps over which the learning rate rises")
+    schedule: str = _option("cosine", "learning rate after the warm-up", SCHEDULES, flag="lr-scheduler-type")
+    warmup: float = _option(
+        0.05, "share of the steps over which the learning rate rises", flag="warmup-ratio"
+    )
     zclip_threshold: float = _option(2.5, "z-score of a group's gradient norm above which it is clipped")
     backbone: Literal["consolidated", "shared", "none"] = _option(
         "consolidated",
@@ -83,8 +104,19 @@ class TrainConfig:
         0.0, "share of each domain's training questions kept for validation, without a validation.jsonl"
     )
     seed: int = _option(0, "seed of every random choice")
-    dtype: str = _option("float32", "compute precision of the base model", ("float32", "bfloat16"))
+    dtype: str = _option(
+        "auto",
+        "compute precision of the base model; auto: bfloat16 on a GPU that has it, else float32",
+        ("auto", "float32", "bfloat16"),
+    )
+    load_in_4bit: bool = _option(False, "base model in 4 bits (NF4) by bitsandbytes; adapters stay float32")
+    attn_implementation: str = _option(
+        "auto", "attention, by its Hugging Face name", ("auto", "eager", "sdpa", "flash_attention_2")
+    )
     gradient_checkpointing: bool = _option(False, "recompute activations in the backward pass to save memory")
+    optim: str = _option("adamw_torch_fused", "optimizer, by its Hugging Face name", OPTIMIZERS)
+    save_steps: int = _option(50, "steps between two checkpoints inside a domain (0: none)")
+    report_to: tuple[str, ...] = _option(("none",), "trackers that are told of every step: wandb, mlflow")
     router: bool = _option(True, "fit the router on the same data at the end")
     keep_examples: bool = _option(
         True, "keep the router's questions in the release, so that crma-route can fit it again"
@@ -95,6 +127,7 @@ class TrainConfig:
         at_least_one = (
             "epochs",
             "batch_size",
+            "gradient_accumulation_steps",
             "max_length",
             "rank",
             "lora_alpha",
@@ -106,13 +139,18 @@ class TrainConfig:
         )
         for name in at_least_one:
             self._require(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("steps", "holdout_every", "validate_every"):
+        for name in ("steps", "holdout_every", "validate_every", "save_steps"):
             self._require(name, getattr(self, name) >= 0, "0 or more")
         self._require("warmup", 0 <= self.warmup < 1, "in [0, 1)")
         self._require("crma_dropout", 0 <= self.crma_dropout < 1, "in [0, 1)")
         parse_columns(self.columns)
         self._require("validation_share", 0 <= self.validation_share < 1, "in [0, 1)")
         self._require("zclip_threshold", self.zclip_threshold > 0, "above 0")
+        self._require("lora_dropout", 0 <= self.lora_dropout < 1, "in [0, 1)")
+        not_served = "off: the engine serves no DoRA; use --use-rslora or a higher --rank"
+        trackers = {"none", "wandb", "mlflow"}
+        self._require("report_to", set(self.report_to) <= trackers, "of wandb, mlflow, or none")
+        self._require("use_dora", not self.use_dora, not_served)
         self._require("target_modules", len(self.target_modules) > 0, "at least one layer name")
         for item in dataclasses.fields(self):
             value = getattr(self, item.name)
@@ -123,14 +161,30 @@ class TrainConfig:
 
     def _require(self, name: str, holds: bool, expected: str) -> None:
         if not holds:
-            flag = "--" + name.replace("_", "-")
+            flag = flag_of(next(item for item in dataclasses.fields(self) if item.name == name))
             raise ConfigError(f"{flag} is {getattr(self, name)!r}; give a value that is {expected}")
+
+    @property
+    def step_rows(self) -> int:
+        """Rows per optimizer step, over all processes."""
+        return self.batch_size * self.gradient_accumulation_steps * processes.count()
+
+    def identity(self) -> dict[str, Any]:
+        """What decides a run's outcome: `to_json` without what only decides how it gets there, so that a run
+        that ran out of memory goes on with other values of these.
+        """
+        values = {name: value for name, value in self.to_json().items() if name not in HOW}
+        return values | {"step_rows": self.step_rows}
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, tuples as lists."""
         values = dataclasses.asdict(self)
-        values["target_modules"] = list(self.target_modules)
-        return values
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def flag_of(option: dataclasses.Field[Any]) -> str:
+    """What a field is called on the command line."""
+    return "--" + (option.metadata["flag"] or option.name.replace("_", "-"))
 
 
 def digest(values: dict[str, Any]) -> str:

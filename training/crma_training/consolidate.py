@@ -5,6 +5,7 @@
 It needs no router and no adapter to answer, so it is what `backbone` and the fallback serve.
 """
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,8 +14,7 @@ from pathlib import Path
 from crma_adapters.crma.attach import attach
 from crma_adapters.crma.crma import Crma
 from crma_training.data.tokens import Example
-from crma_training.fit import crma_groups, fit
-from crma_training.metrics import MetricsLog
+from crma_training.fit import fit
 from crma_training.run_folder import RunFolder, json_bytes
 from crma_training.taught import (
     Taught,
@@ -26,6 +26,9 @@ from crma_training.taught import (
     taught_loss,
     write_taught,
 )
+from crma_training.trainer.checkpoints import CHECKPOINTS
+from crma_training.trainer.groups import crma_groups
+from crma_training.trainer.metrics import MetricsLog
 from crma_training.workbench import Workbench
 
 STAGE = ".consolidated"
@@ -85,15 +88,16 @@ def consolidate(
     config = bench.config
     held = {name: [row for i, row in enumerate(rows) if i % HELD_OUT == 0] for name, rows in taught.items()}
     learnt = [row for rows in taught.values() for i, row in enumerate(rows) if i % HELD_OUT]
-    steps = max(1, config.consolidation_epochs * len(learnt) // config.batch_size)
+    steps = max(1, config.consolidation_epochs * len(learnt) // config.step_rows)
     base_loss = _own_loss(bench, held.get(GENERIC, ()))
     with attach(bench.model, student) as attachment, ExitStack() as stack:
         before = {name: divergence(bench, rows) for name, rows in held.items()}
         student.unfreeze()
         groups = crma_groups(config, student)
         log = stack.enter_context(MetricsLog(folder, STAGE.lstrip("."), steps))
-        batches = epochs_of(learnt, config.batch_size, steps, f"{config.seed}/consolidate")
-        fit(bench, groups, batches, log, attachment=attachment, rows=taught_loss)
+        batches = epochs_of(learnt, config.step_rows, steps, f"{config.seed}/consolidate")
+        fit(bench, groups, batches, log, attachment=attachment, rows=taught_loss, resumable=True)
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
         after = {name: divergence(bench, rows) for name, rows in held.items()}
         rise = _own_loss(bench, held.get(GENERIC, ())) / base_loss - 1 if base_loss else 0.0
     result = Consolidation(after, before, rise)

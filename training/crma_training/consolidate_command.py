@@ -13,6 +13,7 @@ from crma_adapters.store.release import Release
 from crma_adapters.store.store import Store
 from crma_training.config import TrainConfig, digest
 from crma_training.flags import add_options, config_from
+from crma_training.processes import refuse_several
 
 DESCRIPTION = """\
 Teaches one CRMA all domains of the live release: every bundle answers its domain's questions as the router
@@ -43,6 +44,7 @@ def main(argv: list[str]) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    refuse_several("crma-train consolidate")
     release = consolidate_store(Store(args.adapters), config_from(args), args.run)
     if release is None:
         return 1
@@ -65,21 +67,21 @@ def consolidate_store(
     from crma_training.run_folder import RunFolder
     from crma_training.sequence import consolidated
     from crma_training.store_questions import StoreQuestions
-    from crma_training.workbench import load_workbench
+    from crma_training.workbench import load_workbench, resolved
 
     live = store.live()
     base = resolve_base_model(live.base_model)
-    config = dataclasses.replace(config, model=live.base_model)
+    config = resolved(dataclasses.replace(config, model=live.base_model))
     identity: dict[str, Any] = {
         "consolidates": sorted(f"{name}@{entry.part.version}" for name, entry in live.adapters.items()),
-        "config": config.to_json(),
+        "config": config.identity(),
         "base_fingerprint": base.fingerprint,
     }
     questions = StoreQuestions.of(store, sorted(live.adapters), None, ())
     bench = load_workbench(base, config)
     with RunFolder(run or Path("runs") / digest(identity)[:12], identity) as folder:
         teachers = questions.teachers(bench, store)
-        ends = end_ids(bench.tokenizer)
+        ends = end_ids(bench.chat)
         result = consolidated(folder, bench, teachers, ends, start_from=None, say=say)
         if not result.passes:
             return None

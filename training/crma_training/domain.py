@@ -1,5 +1,6 @@
 """One domain of a training run from start to end: measured, learnt, saved, measured again, described."""
 
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 from crma_adapters.crma.backbone import load_backbone, save_backbone
 from crma_adapters.crma.crma import Crma
 from crma_adapters.errors import TrainingError
+from crma_adapters.lora.lora_files import adapted_modules
 from crma_adapters.store.card import (
     CARD_FILE,
     AdapterCard,
@@ -24,8 +26,9 @@ from crma_training.adapter import DomainAdapter, at_work
 from crma_training.data.tokens import Example
 from crma_training.fit import own_batches, steps_for
 from crma_training.learn import ADAPTER, BACKBONE, Learnt, Watch, learn_domain
-from crma_training.losses import row_losses
-from crma_training.metrics import MetricsLog
+from crma_training.trainer.checkpoints import CHECKPOINTS, last_checkpoint
+from crma_training.trainer.losses import row_losses
+from crma_training.trainer.metrics import MetricsLog
 from crma_training.visibility.environment import write_environment
 from crma_training.visibility.holdout import HoldoutCurve, HoldoutLog
 from crma_training.visibility.tensorboard import EventWriter
@@ -51,7 +54,7 @@ def train_domain(
     events: EventWriter | None = None,
 ) -> AdapterCard:
     """Trains one domain; writes its adapter with its card, the backbone as it left it and metrics into
-    `folder`, and the metrics to `events` too.
+    `folder`, and the metrics to `events` too. Goes on from the last checkpoint in `folder`, if there is one.
 
     Raises:
         TrainingError: the loss is not finite, or a frozen weight changed.
@@ -68,8 +71,11 @@ def train_domain(
         with at_work(bench.model, None, backbone):
             loss_before = bench.loss(task.holdout)
 
+    checkpoint = last_checkpoint(folder)
+
     def watch(adapter: DomainAdapter, log: MetricsLog) -> Watch:
-        holdout = HoldoutLog(folder, events.holdout if events else None)
+        done = checkpoint.step if checkpoint else 0
+        holdout = HoldoutLog(folder, events.holdout if events else None, done)
         return HoldoutCurve(bench, task, adapter.attachment, holdout, log)
 
     learnt = learn_domain(
@@ -84,6 +90,7 @@ def train_domain(
         validation=task.validation,
         watch=watch,
         on_step=events.step if events else None,
+        resumable=True,
     )
     if bench.weights_digest() != weights:
         raise TrainingError(f"{task.name}: frozen base weights changed in training; this is a bug")
@@ -94,14 +101,16 @@ def train_domain(
         validation = rows_loss(bench, task.validation)
     version = None if backbone is None else backbone_version(backbone)
     loss = CardLoss(base=loss_base, before=loss_before, after=loss_after)
-    card = adapter_card(bench, task, version, learnt, loss, beginning, validation)
+    card = adapter_card(bench, task, folder, version, learnt, loss, beginning, validation)
     (folder / ADAPTER / CARD_FILE).write_bytes(card.to_json())
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     return card
 
 
 def adapter_card(
     bench: Workbench,
     task: Task,
+    folder: Path,
     backbone: str | None,
     learnt: Learnt,
     loss: CardLoss,
@@ -118,7 +127,7 @@ def adapter_card(
         backbone=backbone,
         rank=config.mixing_rank if mixer else config.rank,
         alpha=float(config.mixing_rank) if mixer else config.lora_alpha,
-        target_modules=("residual_mixer",) if mixer else config.target_modules,
+        target_modules=("residual_mixer",) if mixer else tuple(sorted(adapted_modules(folder / ADAPTER))),
         data=CardData(
             rows_train=len(task.train),
             rows_holdout=len(task.holdout),
@@ -126,11 +135,11 @@ def adapter_card(
             licences=_distinct(row.licence for row in task.domain.train),
         ),
         training=CardTraining(
-            steps=learnt.steps,
-            epochs=round(learnt.steps * config.batch_size / len(task.train), 3),
+            steps=learnt.fitted.steps,
+            epochs=round(learnt.fitted.steps * config.step_rows / len(task.train), 3),
             seed=config.seed,
             learning_rate=config.crma_learning_rate if mixer else config.learning_rate,
-            tokens=learnt.answer_tokens,
+            tokens=learnt.fitted.answer_tokens,
         ),
         holdout_loss=loss,
         kind=config.adapter,

@@ -1,5 +1,6 @@
 """A domain's LoRA: fresh on a base model, saved in PEFT's format, loaded again, taken off."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,9 @@ class DomainLora:
         settings = LoraConfig(
             r=config.rank,
             lora_alpha=config.lora_alpha,
-            target_modules=list(config.target_modules),
+            lora_dropout=config.lora_dropout,
+            use_rslora=config.use_rslora,
+            target_modules=_targets(config.target_modules),
             task_type="CAUSAL_LM",
         )
         torch.manual_seed(seed)
@@ -110,6 +113,12 @@ class DomainLora:
         """Takes the LoRA layers out; the model is as it was before."""
         model: PeftModel = self._peft
         model.unload()
+
+
+def _targets(target_modules: tuple[str, ...]) -> list[str] | str:
+    """PEFT's form: names, or one text that is `all-linear` or a regular expression of full names."""
+    one = target_modules[0] if len(target_modules) == 1 else ""
+    return one if one == "all-linear" or re.search(r"[^\w.]", one) else list(target_modules)
 
 
 def _saved_settings(directory: Path, trainable: bool) -> LoraConfig:

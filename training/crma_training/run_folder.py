@@ -1,4 +1,8 @@
-"""The run folder: what a sequence has finished, so that a killed run goes on after the last stage."""
+"""The run folder: what a sequence has finished, kept so that a killed run goes on where it was.
+
+`run.json` says what this run is; every finished stage is a folder with a seal over its files. A stage is
+written in a working folder and renamed when complete, so a stage folder is whole or absent.
+"""
 
 import fcntl
 import hashlib
@@ -16,7 +20,7 @@ from crma_adapters.io.durable import sync_folder, write_durably
 
 IDENTITY = "run.json"
 SEAL = "seal.json"
-WORKING = ".working"
+WORKING = ".working-"  # and the name of the stage
 LOCK = ".lock"
 
 
@@ -63,11 +67,21 @@ class RunFolder:
                 )
         return folder
 
+    def unfinished(self, stage: str) -> Path:
+        """Where a stage is written; there between runs if it was begun and is kept."""
+        return self.path / (WORKING + stage)
+
     @contextmanager
-    def stage(self, stage: str) -> Iterator[Path]:
-        """A working folder that becomes the finished stage on a clean exit and vanishes on any error."""
-        working = self.path / WORKING
-        working.mkdir()
+    def stage(self, stage: str, *, keep: bool = False) -> Iterator[Path]:
+        """A working folder that becomes the finished stage on a clean exit.
+
+        On an error it vanishes, or stays if `keep`; then the next run is given it as it is, with what was
+        logged and the checkpoints to go on from.
+        """
+        working = self.unfinished(stage)
+        if not keep:
+            shutil.rmtree(working, ignore_errors=True)
+        working.mkdir(exist_ok=keep)
         try:
             yield working
             (working / SEAL).write_bytes(json_bytes(_digests(working)))
@@ -75,7 +89,8 @@ class RunFolder:
             working.rename(self.path / stage)
             sync_folder(self.path)
         finally:
-            shutil.rmtree(working, ignore_errors=True)
+            if not keep:
+                shutil.rmtree(working, ignore_errors=True)
 
     def __enter__(self) -> "RunFolder":
         return self
@@ -97,7 +112,6 @@ class RunFolder:
             raise TrainingError(f"{self.path} is not empty and not a run folder; give --run another folder")
         else:
             write_durably(self.path, known, json_bytes(identity))
-        shutil.rmtree(self.path / WORKING, ignore_errors=True)
 
     def _take_lock(self) -> None:
         try:

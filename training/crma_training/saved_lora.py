@@ -1,6 +1,7 @@
-"""A LoRA as a folder in PEFT's format, and several of them side by side as one."""
+"""A LoRA as a folder in PEFT's format, byte for byte, and several of them side by side as one."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,29 +47,34 @@ class SavedLora:
         """Names of the layers it changes."""
         return tuple(sorted(name.removesuffix(A) for name in self.weights if name.endswith(A)))
 
+    @property
+    def scaling(self) -> float:
+        """What B A is multiplied with: alpha / rank, for rsLoRA alpha / sqrt(rank)."""
+        rank = self.settings["r"]
+        return float(self.settings["lora_alpha"] / (rank**0.5 if self.settings.get("use_rslora") else rank))
+
     def delta(self, layer: str) -> Tensor:
         """What it adds to a layer's weight, (outputs, inputs) float32."""
-        scaling = float(self.settings["lora_alpha"] / self.settings["r"])
-        return scaling * (self.weights[layer + B].float() @ self.weights[layer + A].float())
+        return self.scaling * (self.weights[layer + B].float() @ self.weights[layer + A].float())
 
 
 def stacked(parts: Sequence[SavedLora], *, mean: bool = False) -> SavedLora:
     """One LoRA whose update is exactly the sum of the parts' updates, or their mean.
 
-    A's rows and B's columns stand side by side, unchanged; rank and alpha add up, so alpha / rank stays. For
-    the mean alpha is that of one part, so that alpha / rank is divided by the number of parts.
+    A's rows and B's columns stand side by side, unchanged; ranks add up, and alpha is what keeps the scaling,
+    for the mean divided by the number of parts. An rsLoRA becomes a plain one.
 
     Raises:
-        TrainingError: the parts differ in alpha / rank, or (for the mean) in alpha.
+        TrainingError: the parts differ in scaling.
     """
-    ranks = [part.settings["r"] for part in parts]
-    alphas = [part.settings["lora_alpha"] for part in parts]
-    pairs = list(zip(alphas, ranks, strict=True))
-    if any(alpha * ranks[0] != alphas[0] * rank or (mean and alpha != alphas[0]) for alpha, rank in pairs):
-        raise TrainingError(f"LoRAs of different scaling cannot be stacked: (alpha, rank) are {pairs}")
+    rank = sum(part.settings["r"] for part in parts)
+    scalings = [part.scaling for part in parts]
+    if not all(math.isclose(scaling, scalings[0], rel_tol=1e-6) for scaling in scalings):
+        raise TrainingError(f"LoRAs of different scaling cannot be stacked: they are {scalings}")
     weights = {}
     for layer in parts[0].layers:
         weights[layer + A] = torch.cat([part.weights[layer + A] for part in parts], dim=0)
         weights[layer + B] = torch.cat([part.weights[layer + B] for part in parts], dim=1)
-    alpha = alphas[0] if mean else sum(alphas)
-    return SavedLora(weights, {**parts[0].settings, "r": sum(ranks), "lora_alpha": alpha})
+    alpha = scalings[0] * rank / (len(parts) if mean else 1)
+    alpha = round(alpha) if math.isclose(alpha, round(alpha), rel_tol=1e-6) else alpha
+    return SavedLora(weights, {**parts[0].settings, "r": rank, "lora_alpha": alpha, "use_rslora": False})

@@ -30,6 +30,7 @@ from crma_training.data.tokens import end_ids
 from crma_training.domain import Beginning, read_backbone, train_domain
 from crma_training.learn import ADAPTER, BACKBONE
 from crma_training.methods.modular import losses_under
+from crma_training.processes import is_main, run_folder_of, wait
 from crma_training.publication import RunOutputs, TrainedAdapter, publish
 from crma_training.routing import fit_release_router
 from crma_training.run_folder import RunFolder, json_bytes
@@ -37,8 +38,9 @@ from crma_training.start import Start, choose_start, live_release
 from crma_training.starts import starting_point
 from crma_training.store_questions import StoreQuestions
 from crma_training.taught import Teacher
+from crma_training.trainer.checkpoints import last_checkpoint
 from crma_training.visibility.tensorboard import EVENTS, EventWriter
-from crma_training.workbench import Task, Workbench, load_workbench
+from crma_training.workbench import Task, Workbench, load_workbench, resolved
 
 # Stages beside the domains; no domain's name starts with a dot.
 START, ROUTER, DRIFT = ".start", ".router", ".drift"
@@ -60,13 +62,21 @@ class Job:
 def train_sequence(job: Job, say: Say = print) -> Release:
     """Trains what is not trained yet and publishes; `say` gets a line per stage.
 
+    Of several processes (`accelerate launch`) each does the same; the first alone says, fits the router and
+    publishes.
+
     Raises:
         CrmaError: of the kind that tells what is wrong; finished domains stay finished.
     """
+    say = say if is_main() else _silent
     data = _data(job, say)
+    job = dataclasses.replace(job, config=resolved(job.config))
     base, store = resolve_base_model(job.config.model), Store(job.adapters)
     identity = _identity(job.config, base, data)
-    with RunFolder(job.run or Path("runs") / digest(identity)[:12], identity) as run:
+    with (
+        run_folder_of(job.run or Path("runs") / digest(identity)[:12]) as folder,
+        RunFolder(folder, identity) as run,
+    ):
         say(f"{', '.join(domain.name for domain in data.domains)} on {base.name}; run folder {run.path}")
         start = _start(run, job, store, base, data)
         needed = job.config.router or job.config.backbone == "consolidated"
@@ -83,6 +93,9 @@ def train_sequence(job: Job, say: Say = print) -> Release:
         for item in trained:
             say(_summary(item.card, drift.get(item.card.name)))
         say(f"report: {_report(run)}; curves: tensorboard --logdir {run.path.parent}")
+        if not is_main():
+            wait()
+            return store.live()
         live = live_release(store)
         router = with_newer_domains(store, start, router, data, questions, job.config)
         release = publish(
@@ -90,7 +103,12 @@ def train_sequence(job: Job, say: Say = print) -> Release:
         )
         if live is not None and live.number == release.number:
             say(f"nothing new: release {live.number} has this content already")
+        wait()
         return release
+
+
+def _silent(_line: str) -> None:
+    """What all processes but the first say."""
 
 
 def _data(job: Job, say: Say) -> Dataset:
@@ -114,7 +132,7 @@ def _data(job: Job, say: Say) -> Dataset:
 
 def _identity(config: TrainConfig, base: BaseModel, data: Dataset) -> dict[str, Any]:
     return {
-        "config": config.to_json(),
+        "config": config.identity(),
         "base_fingerprint": base.fingerprint,
         "data_sha256": data.sha256,
         "domains": [domain.name for domain in data.domains],
@@ -133,7 +151,7 @@ def _start(run: RunFolder, job: Job, store: Store, base: BaseModel, data: Datase
 def _router(
     run: RunFolder, domains: Sequence[DomainData], out_of_domain: Sequence[str], config: TrainConfig
 ) -> Path | None:
-    if not config.router:
+    if not config.router or not is_main():
         return None
     if run.finished(ROUTER) is None:
         with run.stage(ROUTER) as working:
@@ -175,9 +193,12 @@ def _train_domains(
             cut = f", {task.cut} answers cut at {config.max_length} tokens" if task.cut else ""
             dropped = f", {task.dropped} rows dropped as too long" if task.dropped else ""
             say(f"{task.name}: {len(task.train)} rows{cut}{dropped}")
+            if checkpoint := last_checkpoint(run.unfinished(task.name)):
+                say(f"{task.name}: goes on after step {checkpoint.step}")
             with tempfile.TemporaryDirectory() as scratch:
                 beginning = _beginning(bench, task, done, shared, Path(scratch))
-                with run.stage(task.name) as working, EventWriter(run.path / EVENTS / task.name) as events:
+                curves = run.path / EVENTS / task.name
+                with run.stage(task.name, keep=True) as working, EventWriter(curves) as events:
                     train_domain(bench, task, working, beginning, events)
                     for earlier in done:
                         run.finished(earlier.card.name)  # adapters on disk are frozen too: digests must hold
@@ -236,7 +257,7 @@ def _backbone(
     ]
     teachers += questions.teachers(bench, store)
     result = consolidated(
-        run, bench, teachers, end_ids(bench.tokenizer), start_from=_previous(store, start), say=say
+        run, bench, teachers, end_ids(bench.chat), start_from=_previous(store, start), say=say
     )
     return run.path / STAGE / BACKBONE if result.passes else None
 
@@ -255,7 +276,7 @@ def consolidated(
         say(f"consolidation: {len(teachers)} teachers answer {sum(len(t.prompts) for t in teachers)} prompts")
         taught = answer_all(run, bench, teachers, ends)
         student = read_backbone(start_from) or _fresh(bench)
-        with run.stage(STAGE) as working:
+        with run.stage(STAGE, keep=True) as working:
             consolidate(bench, student, taught, working)
             base = bench.base
             save_backbone(

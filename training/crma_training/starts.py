@@ -95,7 +95,7 @@ def mean_mixer(mixers: Sequence[Crma]) -> Crma:
 
 def _mean_lora(parts: Sequence[SavedLora]) -> SavedLora:
     settings, weights = parts[0].settings, {}
-    scaling = settings["lora_alpha"] / settings["r"]
+    scaling = parts[0].scaling
     for layer in parts[0].layers:
         mean = torch.stack([part.delta(layer) for part in parts]).mean(0) / scaling
         weights[layer + A], weights[layer + B] = factors(mean, settings["r"])

@@ -58,7 +58,7 @@ class StoreQuestions:
             assert live is not None
             entry = live.placed().adapters[domain.name]
             version = live.placed().backbone_of(entry)
-            prompts = [prompt_ids(text, bench.tokenizer) for text in domain.questions]
+            prompts = [prompt_ids(text, bench.chat) for text in domain.questions]
             found.append(
                 Teacher(
                     domain.name,
@@ -67,7 +67,7 @@ class StoreQuestions:
                     sampled(prompts, most, f"{config.seed}/{domain.name}"),
                 )
             )
-        generic = [prompt_ids(text, bench.tokenizer) for text in (*SMALL_TALK, *self.out_of_domain)]
+        generic = [prompt_ids(text, bench.chat) for text in (*SMALL_TALK, *self.out_of_domain)]
         prompts_of_none = sampled(generic, GENERIC_SHARE * most, f"{config.seed}/{GENERIC}")
         return [*found, Teacher(GENERIC, None, None, prompts_of_none)]
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from crma_training.adapter import at_work
 from crma_training.data.tokens import Batch, Example, answered, collate
-from crma_training.losses import answer_logits
+from crma_training.trainer.losses import answer_logits
 from crma_training.workbench import Workbench
 
 TOP = 16  # tokens of a teacher's distribution that are kept; the rest has a few thousandths of the mass

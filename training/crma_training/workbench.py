@@ -1,22 +1,25 @@
 """The frozen base model at work: loaded once, measured on rows, proven unchanged."""
 
+import dataclasses
 import hashlib
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
-from crma_adapters.errors import DataError
+from crma_adapters.errors import ConfigError, DataError
 from crma_adapters.models.base_model import BaseModel
+from crma_training import processes
 from crma_training.config import TrainConfig
 from crma_training.data.dataset import DomainData
 from crma_training.data.rows import Row
 from crma_training.data.templates import ChatFormat, load_chat_format
 from crma_training.data.tokens import Encoded, Example, encode_rows
-from crma_training.losses import mean_answer_loss
+from crma_training.trainer.losses import mean_answer_loss
 
 
 @dataclass(frozen=True)
@@ -91,20 +94,70 @@ class Workbench:
 
 
 def load_workbench(base: BaseModel, config: TrainConfig) -> Workbench:
-    """Loads the base model in the configured precision, on the GPU if there is one."""
+    """Loads the base model in the configured precision, on this process's GPU if there is one.
+
+    Raises:
+        ConfigError: as `check_packages`.
+    """
+    check_packages(config)
     transformers_logging.disable_progress_bar()
+    config, device = resolved(config), processes.device()
     chat = load_chat_format(base.path)
     model = AutoModelForCausalLM.from_pretrained(
-        base.path, dtype=getattr(torch, config.dtype), attn_implementation=_attention(base)
+        base.path,
+        dtype=getattr(torch, config.dtype),
+        attn_implementation=_attention(base, config),
+        **(_in_4_bits(config, device) if config.load_in_4bit else {}),
     )
     model.requires_grad_(False)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    if not config.load_in_4bit:
+        model.to(device)
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return Workbench(base, model, chat, config)
 
 
-def _attention(base: BaseModel) -> str | None:
-    """None (transformers' own) unless attention logits are capped (Gemma-2): only "eager" honours that."""
-    config = AutoConfig.from_pretrained(base.path).get_text_config()
-    return "eager" if getattr(config, "attn_logit_softcapping", None) else None
+def resolved(config: TrainConfig) -> TrainConfig:
+    """The configuration with the precision that `auto` means on this machine."""
+    if config.dtype != "auto":
+        return config
+    fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return dataclasses.replace(config, dtype="bfloat16" if fast else "float32")
+
+
+def check_packages(config: TrainConfig) -> None:
+    """Raises `ConfigError` for an option that needs a package that is not installed."""
+    needed = {f"--report-to {name}": name for name in config.report_to if name != "none"}
+    if config.load_in_4bit:
+        needed["--load-in-4bit"] = "bitsandbytes"
+    if "8bit" in config.optim:
+        needed[f"--optim {config.optim}"] = "bitsandbytes"
+    if config.attn_implementation == "flash_attention_2":
+        needed["--attn-implementation flash_attention_2"] = "flash_attn"
+    for option, package in needed.items():
+        if importlib.util.find_spec(package) is None:
+            pip = package.replace("_", "-")
+            raise ConfigError(
+                f"{option} needs {package}, which is not installed; pip install {pip}, or leave it out"
+            )
+
+
+def _in_4_bits(config: TrainConfig, device: torch.device) -> dict[str, Any]:
+    """What transformers needs to load a model in QLoRA's way (arXiv 2305.14314)."""
+    settings = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, config.dtype),
+    )
+    return {"quantization_config": settings, "device_map": {"": device}}
+
+
+def _attention(base: BaseModel, config: TrainConfig) -> str | None:
+    """What was asked for; `auto` is None (transformers' own) unless attention logits are capped (Gemma-2):
+    only "eager" honours that.
+    """
+    if config.attn_implementation != "auto":
+        return config.attn_implementation
+    model = AutoConfig.from_pretrained(base.path).get_text_config()
+    return "eager" if getattr(model, "attn_logit_softcapping", None) else None

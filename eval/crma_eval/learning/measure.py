@@ -13,8 +13,8 @@ from crma_eval.learning.scores import DomainScores, RowScore
 from crma_eval.learning.setup import Exam
 from crma_training.adapter import at_work
 from crma_training.data.tokens import Example
-from crma_training.losses import answer_scores
 from crma_training.methods.method import Serving
+from crma_training.trainer.losses import answer_scores
 from crma_training.workbench import Workbench
 
 BATCH_ROWS = 16

@@ -25,8 +25,8 @@ from crma_training.config import digest
 from crma_training.data.dataset import Dataset
 from crma_training.methods.method import Lesson, Method, Serving
 from crma_training.methods.registry import METHODS
-from crma_training.metrics import FILE_NAME, read_steps
 from crma_training.run_folder import RunFolder
+from crma_training.trainer.metrics import FILE_NAME, read_steps
 from crma_training.workbench import Task, load_workbench
 
 MEASURED = "measured"

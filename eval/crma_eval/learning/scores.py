@@ -5,7 +5,7 @@ seed.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crma_training.losses import AnswerScore
+from crma_training.trainer.losses import AnswerScore
 
 RowScore = AnswerScore
 

@@ -12,7 +12,7 @@ from crma_training.data.rows import Row
 from crma_training.data.sources import read_rows
 from crma_training.data.split import split_phrasings
 from crma_training.data.tokens import Example, encode
-from crma_training.workbench import Task, Workbench
+from crma_training.workbench import Task, Workbench, resolved
 
 SEEDS = (0, 42, 1234)
 # Settings of crma-train that decide nothing here: the method has its own, or they are of its reports.
@@ -147,7 +147,7 @@ def recipe(config: TrainConfig) -> dict[str, Any]:
         "warmup": config.warmup,
         "zclip_threshold": config.zclip_threshold,
         "mixing_rank": config.mixing_rank,
-        "dtype": config.dtype,
+        "dtype": resolved(config).dtype,
     }
 
 

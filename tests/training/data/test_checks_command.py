@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from crma_training.cli import main
+from crma_training.data.checks.shown import shown
+from crma_training.data.templates import Rendered, load_chat_format
 
 WriteRows = Callable[..., Path]
 
@@ -22,8 +24,34 @@ def clean(tmp_path: Path, write_rows: WriteRows) -> Path:
 def test_a_clean_folder_ends_with_0(
     clean: Path, base_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["check", str(clean), "--model", str(base_model)]) == 0
+    assert main(["check", str(clean), "--model", str(base_model), "--show", "0"]) == 0
     assert capsys.readouterr().out == f"6 rows in {clean}: 0 errors, 0 warnings\n"
+
+
+def test_rows_are_shown_with_what_is_learnt_set_apart(
+    clean: Path, base_model: Path, write_rows: WriteRows, capsys: pytest.CaptureFixture[str]
+) -> None:
+    turns = [("user", "Hi"), ("assistant", "Hello."), ("user", "And?"), ("assistant", "Nothing.")]
+    talk = [{"role": role, "content": text} for role, text in turns]
+    write_rows("legal.jsonl", [{"messages": talk}, {"text": "A lease is a contract."}])
+    command = ["check", str(clean), "--model", str(base_model), "--domains", "legal"]
+    main(command)
+    out = capsys.readouterr().out
+    assert (
+        f"--- {clean}/legal.jsonl:1\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+        "[[Hello.<|im_end|>]]\n"
+        "<|im_start|>user\nAnd?<|im_end|>\n<|im_start|>assistant\n[[Nothing.<|im_end|>]]\n"
+    ) in out
+    main([*command, "--learn", "last"])
+    assert "Hello.<|im_end|>\n<|im_start|>user" in capsys.readouterr().out
+
+
+def test_what_is_learnt_is_in_colour_on_a_terminal(base_model: Path) -> None:
+    chat = load_chat_format(base_model)
+    text = Rendered("A lease.", ((0, 8),), chat.tokenizer.eos_token_id)
+    assert list(shown("here:1", [text], chat, colour=True)) == [
+        "--- here:1\n\x1b[30;42mA lease.<|im_end|>\x1b[0m"
+    ]
 
 
 def test_warnings_end_with_0_and_with_1_if_strict(
@@ -52,13 +80,20 @@ def test_errors_end_with_1_and_stand_in_the_json(
     assert json.loads((tmp_path / "found.json").read_text())["rows"] == 6
 
 
+@pytest.mark.parametrize("tokens", [False, True])
 def test_a_secret_is_nowhere_in_the_output(
-    clean: Path, tmp_path: Path, write_rows: WriteRows, capsys: pytest.CaptureFixture[str]
+    clean: Path,
+    tmp_path: Path,
+    write_rows: WriteRows,
+    base_model: Path,
+    capsys: pytest.CaptureFixture[str],
+    tokens: bool,
 ) -> None:
     secret, mail = "AKIA" + "IOSFODNN7ABCDEFG", "jane.doe@hospital.org"
     rows = [{"question": f"What is key {n}?", "answer": f"{secret} of {mail}"} for n in range(30)]
     write_rows("code.jsonl", rows)
-    assert main(["check", str(clean), "--no-tokens", "--json", str(tmp_path / "found.json")]) == 1
+    model = ["--model", str(base_model), "--show", "9"] if tokens else ["--no-tokens"]
+    assert main(["check", str(clean), *model, "--json", str(tmp_path / "found.json")]) == 1
     shown = capsys.readouterr().out + (tmp_path / "found.json").read_text()
     assert "AWS Access Key AK… (20 characters)" in shown
     assert secret not in shown

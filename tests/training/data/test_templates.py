@@ -8,16 +8,18 @@ import pytest
 from tokenizers import AddedToken
 from transformers import AutoTokenizer
 
+from crma_adapters.errors import DataError
 from crma_training.data.formats import row_of
 from crma_training.data.rows import Learn
 from crma_training.data.templates import ChatFormat, render
-from crma_training.data.tokens import Example, encode_rows
+from crma_training.data.tokens import Example, encode_rows, end_ids, prompt_ids
 
 TEMPLATES = Path(__file__).parent / "templates"  # as published with the models
 ENDS = {
     "gemma": "<end_of_turn>",  # Gemma-2's
     "gemma3": "<end_of_turn>",
     "llama3_1": "<|eot_id|>",
+    "mistral": "</s>",  # Mistral-7B-Instruct-v0.1's
     "qwen2_5": "<|im_end|>",
     "qwen3": "<|im_end|>",
 }
@@ -25,6 +27,7 @@ PROMPT_ENDS = {
     "gemma": "<start_of_turn>model\n",
     "gemma3": "<start_of_turn>model\n",
     "llama3_1": "<|start_header_id|>assistant<|end_header_id|>\n\n",
+    "mistral": "[INST] What is 4? [/INST]",
     "qwen2_5": "<|im_start|>assistant\n",
     "qwen3": "<|im_start|>assistant\n",
 }
@@ -35,6 +38,7 @@ SPECIAL = [
     "<|eot_id|>",
     "<|start_header_id|>",
     "<|end_header_id|>",
+    "</s>",
 ]
 WITH_TOOLS = ("llama3_1", "qwen2_5", "qwen3")
 USER, ANSWER = {"role": "user", "content": "What is 4?"}, {"role": "assistant", "content": "Even."}
@@ -50,6 +54,8 @@ def chat(base_model: Path, request: pytest.FixtureRequest) -> ChatFormat:
     tokenizer: Any = AutoTokenizer.from_pretrained(base_model)
     tokenizer.add_tokens([AddedToken(token, special=True) for token in SPECIAL], special_tokens=True)
     tokenizer.bos_token = "<bos>"
+    if request.param == "mistral":
+        tokenizer.eos_token = "</s>"
     tokenizer.chat_template = (TEMPLATES / f"{request.param}.jinja").read_text()
     return ChatFormat(tokenizer)
 
@@ -103,6 +109,8 @@ def test_a_system_prompt_is_read_and_not_learnt(chat: ChatFormat, name: str) -> 
     assert learnt(chat, example) == ["Even." + ENDS[name], "Odd." + ENDS[name]]
     if name.startswith("gemma"):  # no system role: at the head of the first question
         assert "<start_of_turn>user\nBe brief.\n\nWhat is 4?" in text
+    if name == "mistral":
+        assert "[INST] Be brief.\n\nWhat is 4? [/INST]" in text
 
 
 @pytest.mark.parametrize(("chat", "name"), [(n, n) for n in WITH_TOOLS], indirect=["chat"])
@@ -144,3 +152,29 @@ def test_an_end_that_the_model_does_not_know_gives_way_to_its_eos(chat: ChatForm
         first, second = examples(format_, MORE)
         assert learnt(chat, first) == ["Even." + chat.tokenizer.eos_token]
         assert learnt(chat, second) == ["Odd." + chat.tokenizer.eos_token]
+
+
+@pytest.mark.parametrize(("chat", "name"), [(name, name) for name in ENDS], indirect=["chat"])
+def test_teachers_are_asked_and_end_as_rows_are_learnt(chat: ChatFormat, name: str) -> None:
+    (example,) = examples(chat, [USER, ANSWER])
+    assert prompt_ids(USER["content"], chat) == example.token_ids[: example.answer_start]
+    assert example.token_ids[-1] in end_ids(chat)
+    assert chat.tokenizer.convert_tokens_to_ids(ENDS[name]) in end_ids(chat)
+
+
+@pytest.mark.parametrize("chat", ["gemma3"], indirect=True)
+def test_a_teacher_does_not_end_with_what_its_model_does_not_know(chat: ChatFormat) -> None:
+    """Gemma-3-270M's base: the turn's end is among the engine's stops, and untrained."""
+    end, eos = chat.tokenizer.convert_tokens_to_ids("<end_of_turn>"), chat.tokenizer.eos_token_id
+    base = ChatFormat(chat.tokenizer, frozenset({eos, end}), unknown=frozenset({end}))
+    (example,) = examples(base, [USER, ANSWER])
+    assert end_ids(base) == (example.token_ids[-1],) == (eos,)
+    assert end in end_ids(ChatFormat(chat.tokenizer, frozenset({eos, end})))
+
+
+@pytest.mark.parametrize("chat", ["mistral"], indirect=True)
+def test_a_row_that_a_template_refuses_without_its_system_prompt_too_is_refused(chat: ChatFormat) -> None:
+    called = {"role": "assistant", "content": "", "tool_calls": [CALL]}
+    result = {"role": "tool", "tool_call_id": "abcdefghi", "content": "EVEN"}
+    with pytest.raises(DataError, match="here:1: the model's chat template refuses this row"):
+        examples(chat, [SYSTEM, USER, called, result, ANSWER], tools=TOOLS)

@@ -129,7 +129,7 @@ def _template(row: Row, chat: ChatFormat, messages: Sequence[Message], *, prompt
     try:
         return _apply(row, chat, messages, prompt=prompt)
     except TemplateError as error:
-        if messages[0].role == SYSTEM and "system" in str(error).lower():
+        if messages[0].role == SYSTEM:  # templates say it in many words
             return _template(row, chat, _folded(messages), prompt=prompt)
         raise DataError(f"{row.where}: the model's chat template refuses this row ({error})") from error
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from crma_adapters.errors import DataError
-from crma_training.data.rows import Learn, Overlong, Row
+from crma_training.data.rows import ASSISTANT, USER, Learn, Message, Overlong, Row
 from crma_training.data.templates import ChatFormat, Rendered, render
 
 POOL_BATCHES = 32  # rows are shuffled, then sorted by length inside pools of this many batches
@@ -171,20 +171,23 @@ def answered(prompt: Sequence[int], answer: Sequence[int]) -> Example:
     return Example.with_answer((*prompt, *answer), len(prompt))
 
 
-def end_ids(tokenizer: Any) -> tuple[int, ...]:
-    """Token ids that end an answer: the template's end of turn, if it has one, and the tokenizer's EOS."""
-    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]
-    text = str(tokenizer.apply_chat_template(turns, tokenize=False)).rstrip()
-    last = tokenizer.encode(text, add_special_tokens=False)[-1]
-    own = () if text.endswith("!") else (last,)
-    return tuple(sorted({*own, int(tokenizer.eos_token_id)}))
+def end_ids(chat: ChatFormat) -> tuple[int, ...]:
+    """Token ids that end an answer: what a learnt one ends with, the tokenizer's EOS, and what the engine
+    stops at, as far as the model knows them.
+    """
+    learnt = _asked("?", chat).token_ids[-1]
+    return tuple(sorted({learnt, int(chat.tokenizer.eos_token_id), *(chat.stops - chat.unknown)}))
 
 
-def prompt_ids(question: str, tokenizer: Any) -> tuple[int, ...]:
-    """A question as token ids, up to where the answer begins."""
-    turns = [{"role": "user", "content": question}]
-    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    return tuple(tokenizer.encode(text, add_special_tokens=False))
+def prompt_ids(question: str, chat: ChatFormat) -> tuple[int, ...]:
+    """A question as token ids, up to where the answer begins, as in a row to learn from."""
+    example = _asked(question, chat)
+    return example.token_ids[: example.answer_start]
+
+
+def _asked(question: str, chat: ChatFormat) -> Example:
+    row = Row((Message(USER, question), Message(ASSISTANT, "!")), "a question")
+    return _tokenized(render(row, chat, "last")[-1], row, chat.tokenizer)
 
 
 def collate(examples: Sequence[Example], pad_id: int) -> Batch:

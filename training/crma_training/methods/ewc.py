@@ -11,9 +11,9 @@ from torch import Tensor
 
 from crma_training.data.tokens import Example, collate
 from crma_training.learn import ADAPTER
-from crma_training.losses import answer_loss
 from crma_training.methods.lora_training import continued_lora, train_lora
 from crma_training.methods.method import Lesson, Serving
+from crma_training.trainer.losses import answer_loss
 from crma_training.workbench import Workbench
 
 FISHER = "fisher.safetensors"

@@ -13,7 +13,7 @@ from crma_training.methods.input_memory import InputMemory, Inputs, gather_input
 from crma_training.methods.lora_training import fresh_lora, train_lora
 from crma_training.methods.method import Lesson, Serving
 from crma_training.methods.o_lora import stack_on
-from crma_training.optimize import ParameterGroup
+from crma_training.trainer.groups import ParameterGroup
 
 MEMORY = "inputs.safetensors"
 ROW_NORM = 1 / math.sqrt(3)  # of a row of A in the authors' code, and of a fresh LoRA's on average

@@ -1,4 +1,4 @@
-"""The training that most methods share: a LoRA on the bare base model."""
+"""The training that most methods share: a LoRA on the bare base model, trained and saved."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 from torch import Tensor
 
 from crma_training.config import TrainConfig
-from crma_training.fit import Batches, fit, lora_group
+from crma_training.fit import Batches, fit
 from crma_training.learn import ADAPTER, domain_seed
 from crma_training.lora import DomainLora
 from crma_training.methods.method import Lesson
-from crma_training.metrics import MetricsLog
-from crma_training.optimize import ParameterGroup
+from crma_training.trainer.groups import ParameterGroup, lora_group
+from crma_training.trainer.metrics import MetricsLog
 
 
 def fresh_lora(lesson: Lesson, config: TrainConfig | None = None) -> DomainLora:
@@ -50,5 +50,6 @@ def train_lora(
             lesson.batches if batches is None else batches,
             log,
             penalty=penalty,
+            seed=domain_seed(bench.config.seed, lesson.task.name),
         )
     lora.save(folder / ADAPTER, bench.base.name)

@@ -54,5 +54,5 @@ class Merging:
             deltas = [part.delta(layer) for part in parts]
             merged = ties(deltas, torch.ones(len(deltas)), self.density)
             weights[layer + A], weights[layer + B] = factors(merged, rank)
-        settings = {**parts[0].settings, "r": rank, "lora_alpha": rank}
+        settings = {**parts[0].settings, "r": rank, "lora_alpha": rank, "use_rslora": False}
         return SavedLora(weights, settings)

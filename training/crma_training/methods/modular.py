@@ -13,8 +13,8 @@ from crma_adapters.crma.crma import Crma
 from crma_adapters.store.refresh import MIN_ROWS, compare_losses
 from crma_training.adapter import at_work
 from crma_training.learn import ADAPTER, BACKBONE, learn_domain
-from crma_training.losses import row_losses
 from crma_training.methods.method import Lesson, Serving
+from crma_training.trainer.losses import row_losses
 from crma_training.workbench import Workbench
 
 RUNS_ON = "runs_on.json"

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crma_adapters.crma.crma import Crma
-from crma_training.fit import fit, lora_group
+from crma_training.fit import fit
 from crma_training.learn import ADAPTER
 from crma_training.lora import DomainLora
 from crma_training.methods.lora_training import fresh_lora
 from crma_training.methods.method import Lesson, Serving
-from crma_training.metrics import MetricsLog
-from crma_training.optimize import ParameterGroup
 from crma_training.saved_lora import SavedLora, stacked
+from crma_training.trainer.groups import ParameterGroup, lora_group
+from crma_training.trainer.metrics import MetricsLog
 from crma_training.workbench import Workbench
 
 SHARED = "shared"

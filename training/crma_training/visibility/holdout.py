@@ -1,4 +1,4 @@
-"""Holdout loss while the backbone moves: of the domain in training, and of those before it."""
+"""Holdout loss of the domain in training, measured so that training does not notice."""
 
 import json
 import time
@@ -10,7 +10,7 @@ from pathlib import Path
 from crma_adapters.crma.attach import Attachment
 from crma_training.data.tokens import Example
 from crma_training.json_lines import read_lines
-from crma_training.metrics import MetricsLog
+from crma_training.trainer.metrics import MetricsLog
 from crma_training.workbench import Task, Workbench
 
 FILE_NAME = "holdout.jsonl"
@@ -35,10 +35,19 @@ class HoldoutReading:
 
 
 class HoldoutLog:
-    """Measures and appends to `holdout.jsonl`; `watch` is given every reading too."""
+    """Measures and appends to `holdout.jsonl`; `watch` is given every reading too.
 
-    def __init__(self, directory: Path, watch: Callable[[HoldoutReading], None] | None = None) -> None:
+    Of what a stopped training left, readings up to its step `done` stay, those after it are made again.
+    """
+
+    def __init__(
+        self, directory: Path, watch: Callable[[HoldoutReading], None] | None = None, done: int = 0
+    ) -> None:
         self._path, self._watch = directory / FILE_NAME, watch
+        kept = [reading for reading in read_holdout(directory) if 0 < done >= reading.step]
+        self._path.unlink(missing_ok=True)
+        for reading in kept:
+            self._append(reading)
 
     def measure(self, task: Task, step: int, loss: Callable[[Sequence[Example]], float], rows: int) -> None:
         """One reading: `loss` of a sample of the task's holdout."""
@@ -46,7 +55,9 @@ class HoldoutLog:
         began = time.perf_counter()
         value = loss(sample)
         seconds = round(time.perf_counter() - began, 4)
-        reading = HoldoutReading(task.name, step, value, len(sample), seconds)
+        self._append(HoldoutReading(task.name, step, value, len(sample), seconds))
+
+    def _append(self, reading: HoldoutReading) -> None:
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(reading)) + "\n")
         if self._watch is not None:

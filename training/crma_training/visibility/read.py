@@ -10,9 +10,9 @@ from crma_adapters.errors import TrainingError
 from crma_adapters.store.card import AdapterCard, read_card
 from crma_adapters.store.names import check_domain_name
 from crma_training.learn import ADAPTER
-from crma_training.metrics import LoggedStep, read_steps
 from crma_training.run_folder import IDENTITY
 from crma_training.sequence import DRIFT
+from crma_training.trainer.metrics import LoggedStep, read_steps
 from crma_training.visibility.environment import FILE_NAME as ENVIRONMENT
 from crma_training.visibility.holdout import HoldoutReading, read_holdout
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from crma_training.spectral import SpectralReading
+from crma_training.trainer.spectral import SpectralReading
 from crma_training.visibility.figure import Figure, segments
 from crma_training.visibility.plots import INK, SequencePlot, colour
 from crma_training.visibility.read import DomainRecord

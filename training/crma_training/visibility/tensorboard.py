@@ -1,11 +1,10 @@
 """Event files that TensorBoard shows, written while a domain trains or from a finished stage."""
 
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 
-from crma_training.metrics import LoggedStep, read_steps
+from crma_training.trainer.metrics import LoggedStep, read_steps
 from crma_training.visibility.holdout import HoldoutReading, read_holdout
 
 EVENTS = "tensorboard.d"  # beside the stages; no domain's name has a dot
@@ -33,14 +32,7 @@ class EventWriter:
 
     def step(self, line: LoggedStep) -> None:
         """The scalars of one step."""
-        scalars = {"loss/train": line.loss, "speed/tokens_per_s": line.tokens_per_s}
-        for group, norm in line.gradient_norm.items():
-            scalars[f"grad_norm/{group}"] = norm
-            scalars[f"clipped/{group}"] = float(line.clipped[group])
-            scalars[f"lr/{group}"] = line.learning_rate[group]
-        if line.spectral is not None:
-            scalars |= {f"crma/{name}": value for name, value in asdict(line.spectral).items()}
-        for tag, value in scalars.items():
+        for tag, value in {**line.flat(), "speed/tokens_per_s": line.tokens_per_s}.items():
             self._writer.add_scalar(tag, value, line.step)
 
     def holdout(self, reading: HoldoutReading) -> None:

@@ -20,11 +20,11 @@ from crma_adapters.models.base_model import resolve_base_model
 from crma_training.config import TrainConfig
 from crma_training.data.dataset import load_dataset
 from crma_training.data.tokens import Example
-from crma_training.fit import fit, lora_group, own_batches, parameter_groups
+from crma_training.fit import fit, own_batches
 from crma_training.learn import domain_seed
 from crma_training.lora import DomainLora
-from crma_training.metrics import MetricsLog
-from crma_training.optimize import ParameterGroup
+from crma_training.trainer.groups import ParameterGroup, lora_group, parameter_groups
+from crma_training.trainer.metrics import MetricsLog
 from crma_training.workbench import Workbench, load_workbench
 
 ArmName = Literal["lora", "crma"]

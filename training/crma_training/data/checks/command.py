@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from crma_adapters.cli.command import run_command
@@ -10,6 +12,7 @@ from crma_training.config import TrainConfig
 from crma_training.data.checks.lengths import TokenCounter, load_token_counter
 from crma_training.data.checks.run import Report, run_checks
 from crma_training.data.checks.table import grouped, table
+from crma_training.data.rows import LEARN
 from crma_training.flags import names
 
 DESCRIPTION = """\
@@ -32,6 +35,8 @@ def _check(argv: list[str]) -> int:
         _write(report, options.json)
     if report.findings:
         print(table(grouped(report.findings), options.directory))
+    for text in _shown(options, report):
+        print(text)
     print(_summary(report))
     return int(report.count("error") > 0 or (options.strict and bool(report.findings)))
 
@@ -42,6 +47,23 @@ def _counter(model: str, max_length: int) -> TokenCounter:
         return load_token_counter(checked.model, checked.max_length)
     except CrmaError as error:
         raise type(error)(f"{error}, or give --no-tokens to leave token counts out") from error
+
+
+def _shown(options: argparse.Namespace, report: Report) -> Iterator[str]:
+    """The examples that `--show` asks for; none without a model."""
+    if options.show <= 0 or not options.tokens:
+        return
+    from crma_training.data.checks.shown import shown_rows  # loads torch and transformers
+
+    config = TrainConfig(model=options.model, learn=options.learn)
+    yield from shown_rows(
+        options.directory,
+        options.domains,
+        config,
+        options.show,
+        colour=sys.stdout.isatty(),
+        leave_out={finding.where for finding in report.findings},
+    )
 
 
 def _write(report: Report, path: Path) -> None:
@@ -77,6 +99,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--no-tokens", dest="tokens", action="store_false", help="count no tokens; no model is needed"
+    )
+    parser.add_argument(
+        "--show",
+        type=int,
+        default=3,
+        metavar="N",
+        help="rows shown as learnt (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--learn", choices=LEARN, default=defaults.learn, help="turns that are learnt (default: %(default)s)"
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write every finding to a file")
     parser.add_argument("--strict", action="store_true", help="let warnings fail too")

@@ -1,4 +1,4 @@
-"""The answer loss of a causal language model, for training and for measuring."""
+"""The answer loss of a causal language model, for training and for measuring: logits at answers only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

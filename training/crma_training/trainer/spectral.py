@@ -1,6 +1,4 @@
-"""What CRMA's blocks do at a step: how exact the mixing matrices are, how open the gates, how much they
-change.
-"""
+"""What CRMA's blocks do at a step: how exact their mixing matrices are, how much they change."""
 
 from dataclasses import dataclass
 

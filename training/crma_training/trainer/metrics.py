@@ -1,4 +1,4 @@
-"""What a training step leaves: a JSON line in the run folder, a line of progress on the terminal."""
+"""What a training step leaves behind: a JSON line in the run folder, a line of progress on the terminal."""
 
 import json
 import sys
@@ -12,7 +12,8 @@ from types import TracebackType
 from tqdm import tqdm
 
 from crma_training.json_lines import read_lines
-from crma_training.spectral import SpectralReading
+from crma_training.processes import is_main
+from crma_training.trainer.spectral import SpectralReading
 
 FILE_NAME = "metrics.jsonl"
 
@@ -39,6 +40,17 @@ class StepMetrics:
     tokens: int
     skipped: bool = field(default=False, kw_only=True)
 
+    def flat(self) -> dict[str, float]:
+        """The values by the tags that TensorBoard and other trackers show."""
+        scalars = {"loss/train": self.loss}
+        for group, norm in self.gradient_norm.items():
+            scalars[f"grad_norm/{group}"] = norm
+            scalars[f"clipped/{group}"] = float(self.clipped[group])
+            scalars[f"lr/{group}"] = self.learning_rate[group]
+        if self.spectral is not None:
+            scalars |= {f"crma/{name}": value for name, value in asdict(self.spectral).items()}
+        return scalars
+
 
 @dataclass(frozen=True)
 class LoggedStep(StepMetrics):
@@ -48,9 +60,9 @@ class LoggedStep(StepMetrics):
 
 
 class MetricsLog:
-    """Appends steps to `metrics.jsonl` and moves a progress bar; measures speed from step to step.
+    """Appends steps to `metrics.jsonl` in `folder`, moves a progress bar, measures speed from step to step.
 
-    `watch` is given every line too.
+    `watch` is given every line too. `begin` says at which step it starts; lines from there on are dropped.
     """
 
     def __init__(
@@ -60,12 +72,19 @@ class MetricsLog:
         steps: int,
         watch: Callable[[LoggedStep], None] | None = None,
     ) -> None:
-        self.domain, self.steps = domain, steps
+        self.domain, self.steps, self.folder = domain, steps, directory
         self._watch = watch
-        self._file = (directory / FILE_NAME).open("w", encoding="utf-8")
+        self._file = (directory / FILE_NAME).open("a", encoding="utf-8")
         # A bar that is piped into a file is a line per update: there, one every 10 s is enough.
         pause_s = 0.1 if sys.stderr.isatty() else 10.0
-        self._bar = tqdm(total=steps, desc=domain, unit="step", dynamic_ncols=True, mininterval=pause_s)
+        self._bar = tqdm(
+            total=steps,
+            desc=domain,
+            unit="step",
+            dynamic_ncols=True,
+            mininterval=pause_s,
+            disable=not is_main(),
+        )
         self._started = self._last = time.perf_counter()
         self._tokens = self._skipped = 0
 
@@ -77,6 +96,16 @@ class MetricsLog:
     ) -> None:
         self._file.close()
         self._bar.close()
+
+    def begin(self, step: int) -> None:
+        """Goes on after `step` steps: their lines stay, and are given to `watch` again."""
+        kept = (self.folder / FILE_NAME).read_bytes().splitlines(keepends=True)[:step]
+        self._file.truncate(sum(map(len, kept)))
+        if self._watch is not None:
+            for line in read_steps(self.folder):
+                self._watch(line)
+        self._bar.update(step)
+        self._started = self._last = time.perf_counter()
 
     def write(self, metrics: StepMetrics) -> None:
         """One step; flushed, so that a reader sees it at once."""

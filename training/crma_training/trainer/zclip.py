@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -39,6 +40,14 @@ class ZClip:
     _mean: float = 0.0
     _variance: float = 0.0
 
+    def state(self) -> dict[str, Any]:
+        """The statistics so far, as JSON values."""
+        return {"warmup": list(self._warmup), "mean": self._mean, "variance": self._variance}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on from what `state` gave."""
+        self._warmup, self._mean, self._variance = list(state["warmup"]), state["mean"], state["variance"]
+
     def limit(self, norm: float) -> float:
         """The norm that a gradient of `norm` may keep; updates the statistics. A norm that is not finite
         keeps 0.
@@ -63,7 +72,7 @@ class ZClip:
         moments as they are, and the step is marked as skipped.
         """
         gradients = [p.grad for p in parameters if p.grad is not None]
-        norm = float(torch.nn.utils.get_total_norm(gradients)) if gradients else 0.0
+        norm = _joint_norm(gradients)
         if not math.isfinite(norm):
             for parameter in parameters:
                 parameter.grad = None
@@ -79,3 +88,11 @@ class ZClip:
         if len(self._warmup) == WARMUP_STEPS:
             self._mean = sum(self._warmup) / WARMUP_STEPS
             self._variance = sum((value - self._mean) ** 2 for value in self._warmup) / WARMUP_STEPS
+
+
+def _joint_norm(gradients: Sequence[torch.Tensor]) -> float:
+    """The L2 norm of all of them together, over all their shards."""
+    if not gradients:
+        return 0.0
+    norm = torch.nn.utils.get_total_norm(gradients)
+    return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
