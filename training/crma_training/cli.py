@@ -37,6 +37,10 @@ def main(argv: list[str] | None = None) -> int:
         from crma_training.consolidate_command import main as consolidate
 
         return consolidate(arguments[1:])
+    if arguments[:1] == ["import"]:
+        from crma_training.import_command import main as import_adapter
+
+        return import_adapter(arguments[1:])
     if arguments[:1] == ["check"]:
         from crma_training.data.checks.command import main as check
 

@@ -20,6 +20,7 @@ def add_writing(command: AddCommand) -> None:
     _add_publishing(command)
     _add_canary(command)
     _add_refresh(command)
+    _add_foreign(command)
     gc = command(
         "gc",
         commands.gc_command,
@@ -33,6 +34,31 @@ def add_writing(command: AddCommand) -> None:
         help="keep the live release and the N - 1 before it whole (default: %(default)s)",
     )
     gc.add_argument("--dry-run", action="store_true", help="only tell what would be removed")
+
+
+def _add_foreign(command: AddCommand) -> None:
+    bring = command(
+        "import",
+        commands.import_command,
+        "Make a LoRA trained elsewhere a routed domain of a new release, measured on your examples.",
+    )
+    bring.add_argument("source", metavar="FOLDER|HUB_ID", help="a LoRA as PEFT saves it")
+    bring.add_argument("--domain", required=True, metavar="NAME", help="what the domain is to be called")
+    bring.add_argument(
+        "--examples",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="rows of the domain with answers, in any format of crma-train; the router learns them",
+    )
+    bring.add_argument("--model", help="base model, where the store has no release yet")
+    merge = command(
+        "merge",
+        commands.merge_command,
+        "Write a domain's LoRA merged into its base model as a model of its own; a CRMA cannot be merged.",
+    )
+    merge.add_argument("name", metavar="NAME", help="a domain of the live release")
+    merge.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a new folder")
 
 
 def _add_canary(command: AddCommand) -> None:

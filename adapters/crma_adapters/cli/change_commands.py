@@ -1,11 +1,14 @@
 """What each command of `crma-adapters` that changes the store does and prints."""
 
 import argparse
+import subprocess
+import sys
 from dataclasses import replace
 from typing import TypeVar
 
 from crma_adapters.cli.listing_text import size_text, summary_text, validation_text
 from crma_adapters.errors import ConfigError
+from crma_adapters.lora.merge import merge
 from crma_adapters.store.canary import canary_of, entry_of
 from crma_adapters.store.collection import collect
 from crma_adapters.store.publication import Publication, publish_parts
@@ -87,6 +90,21 @@ def promote_command(store: Store, arguments: argparse.Namespace) -> int:
 
 def drop_command(store: Store, arguments: argparse.Namespace) -> int:
     print(f"live: {summary_text(store.drop_canary(arguments.name))}")
+    return 0
+
+
+def import_command(store: Store, arguments: argparse.Namespace) -> int:
+    """By `crma-train import`, which has the model and fits the router; this package knows neither."""
+    command = [sys.executable, "-m", "crma_training.cli", "import", arguments.source]
+    command += ["--adapters", str(store.root), "--domain", arguments.domain]
+    command += ["--examples", str(arguments.examples)]
+    if arguments.model:
+        command += ["--model", arguments.model]
+    return subprocess.run(command, check=False).returncode
+
+
+def merge_command(store: Store, arguments: argparse.Namespace) -> int:
+    print(f"merged: {merge(store, arguments.name, arguments.out)}")
     return 0
 
 
