@@ -23,7 +23,8 @@ def exact_names(root: Path) -> dict[str, str]:
     assert release.backbone is not None
     names = {"base": "base", "backbone": f"backbone@{release.backbone.version}"}
     for name, entry in release.adapters.items():
-        names[name] = f"{name}@{entry.part.version}+{release.backbone.version}"
+        backbone = release.backbone_of(entry)
+        names[name] = f"{name}@{entry.part.version}" + (f"+{backbone}" if backbone else "")
         names[f"{name}:crma-off"] = f"{name}@{entry.part.version}:crma-off"
     return names | {name: f"{name}@plain" for name in store.plain_adapters()}
 

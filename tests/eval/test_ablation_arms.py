@@ -1,9 +1,9 @@
-from crma_eval.learning.ablation.arms import BASE, CRMA_ONLY, LORA_ONLY, OFF, ON, answerable
+from crma_eval.learning.ablation.arms import BACKBONE, BASE, LORA_ONLY, MIXER_ONLY, OFF, ON, answerable
 
 
 def test_the_names_asked_for() -> None:
-    models = [arm.model("medical") for arm in (ON, OFF, LORA_ONLY, BASE, CRMA_ONLY)]
-    assert models == ["medical", "medical:crma-off", "medical-lora", "base", "backbone"]
+    models = [arm.model("medical") for arm in (ON, OFF, LORA_ONLY, MIXER_ONLY, BASE, BACKBONE)]
+    assert models == ["medical", "medical:crma-off", "medical-lora", "medical-mixer", "base", "backbone"]
 
 
 def test_an_arm_needs_its_model_for_every_domain() -> None:

@@ -16,6 +16,7 @@ FAKE = (sys.executable, str(Path(__file__).with_name("fake_crma_serve.py")))
 
 
 TRAINING = ("--steps", "2", "--batch-size", "4", "--holdout-every", "0")
+SHARED = ("--adapter", "lora", "--backbone", "shared")
 
 
 def write(path: Path, rows: list[dict[str, str]]) -> None:
@@ -49,32 +50,31 @@ def test_trains_serves_asks_and_reports_and_all_of_it_once(
 ) -> None:
     work, report = tmp_path / "work", tmp_path / "report"
     asked = ["ablation", "--data", str(data), "--questions", "10", "--report", str(report)]
-    arguments = [*asked, "--work", str(work), "--model", str(base_model), *TRAINING]
+    arguments = [*asked, "--work", str(work), "--model", str(base_model), *TRAINING, *SHARED]
 
     assert main(arguments) == 0  # on was shown to be better: 10 of 10 against none
     figures = json.loads((report / "ablation.json").read_text())["figures"]
     assert {name: arm["right"]["all"]["right"] for name, arm in figures["arms"].items()} == {
-        "on": 10, "off": 0, "lora-only": 0, "base": 0, "crma-only": 0,
+        "on": 10, "off": 0, "lora-only": 0, "mixer-only": 0, "base": 0, "backbone": 0,
     }  # fmt: skip
     release = Store(work / "store").live()
     assert release.backbone is not None
-    assert all(model.endswith("+" + release.backbone.version) for model in figures["arms"]["on"]["models"])
+    models = figures["arms"]["on"]["models"]
+    assert sorted(model.partition("+")[2] for model in models) == sorted(release.backbones())
     assert figures["training"]["steps"] == 2
     assert (figures["base"], figures["data"]) == (str(base_model), "data")
     assert (report / "ablation.png").stat().st_size > 10_000
     assert "on is better than off" in (said := capsys.readouterr().out) and "by 10 of 10" in said
     requests = (work / "requests.jsonl").read_text().splitlines()
-    assert len(requests) == 50
+    assert len(requests) == 60
 
     assert main(arguments) == 0  # all of it is there: nothing is trained or asked
     assert (work / "requests.jsonl").read_text().splitlines() == requests
     assert "not trained again" in capsys.readouterr().err
 
-    for folder in (work / "store").glob("*-lora"):
-        folder.rename(tmp_path / folder.name)
     other = [*asked, "--work", str(tmp_path / "other")]
     assert main([*other, "--adapters", str(work / "store")]) == 0
-    assert "Left out" in (said := capsys.readouterr().out) and "`DOMAIN-lora`" in said
+    assert "by 10 of 10" in capsys.readouterr().out
     with live_server(work / "store", tmp_path / "log", command=FAKE) as url:
         assert main([*other, "--url", url]) == 0
     assert "by 10 of 10" in capsys.readouterr().out

@@ -4,12 +4,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from crma_adapters.errors import ConfigError, TrainingError
+from crma_adapters.store.card import read_card
 from crma_adapters.store.store import Store
-from crma_adapters.store.verify import verify_plain, verify_release
+from crma_adapters.store.verify import verify_release
 from crma_eval.learning.ablation.prepare import Preparation, prepare
 from crma_training.config import TrainConfig
 
@@ -26,7 +25,8 @@ def trained(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepa
         (root / "data").mkdir(exist_ok=True)
         (root / "data" / f"{domain}.jsonl").write_text(text)
     config = TrainConfig(model=str(base_model), steps=2, batch_size=4, holdout_every=0)
-    job = Preparation(root / "data", config, ("medical", "legal"), root / "work")
+    config = dataclasses.replace(config, adapter="lora", backbone="shared")
+    job = Preparation(root / "data", config, ("medical", "legal"), root / "work", lora_rate=5e-3)
     prepare(job, lambda _: None)
     return job
 
@@ -37,58 +37,60 @@ def job(trained: Preparation, tmp_path: Path) -> Preparation:
     return dataclasses.replace(trained, work=tmp_path / "work")
 
 
-def test_a_release_and_beside_it_the_loras_without(trained: Preparation) -> None:
+def test_the_controls_are_trained_as_the_release_on_the_bare_base_model(trained: Preparation) -> None:
     store = Store(trained.store)
     release = store.live()
     verify_release(store, release)
-    assert set(release.adapters) == {"medical", "legal"} and release.router is None
-    assert set(store.plain_adapters()) == {"medical-lora", "legal-lora"}
-    for name in ("medical", "legal"):
-        verify_plain(store.root / f"{name}-lora", max_rank=16)
-        with_crma = load_file(store.adapter_dir(name, release.adapters[name].part.version) / WEIGHTS)
-        without = load_file(store.root / f"{name}-lora" / WEIGHTS)
-        assert with_crma.keys() == without.keys()
-        assert all(with_crma[key].shape == without[key].shape for key in without)
-        assert any(not torch.equal(with_crma[key], without[key]) for key in without)
-        assert any(tensor.any() for key, tensor in without.items() if "lora_B" in key)
+    names = [f"{name}{kind}" for name in ("medical", "legal") for kind in ("", "-lora", "-mixer")]
+    assert set(release.adapters) == set(names) and release.router is None and release.backbone is not None
+    for name, entry in release.adapters.items():
+        assert (release.backbone_of(entry) is None) == (name not in ("medical", "legal"))
+        card = read_card(store.adapter_dir(name, entry.part.version))
+        assert (card.training.steps, card.training.seed, card.data.rows_train) == (2, 0, 11)
+    rates = {
+        name: read_card(store.adapter_dir(name, release.adapters[name].part.version)).training.learning_rate
+        for name in names[:3]
+    }
+    assert rates == {"medical": 1e-3, "medical-lora": 5e-3, "medical-mixer": 2e-3}
 
 
-def test_what_is_trained_is_not_trained_again(job: Preparation) -> None:
-    said: list[str] = []
-    weights = job.work / "without-crma" / "legal" / "adapter" / WEIGHTS
-    before = weights.stat().st_mtime_ns, Store(job.store).live()
-    shutil.rmtree(job.store / "legal-lora")  # as if killed while copying
-    (job.store / "medical-lora" / WEIGHTS).write_bytes(b"broken")
-    prepare(job, said.append)
-    assert (weights.stat().st_mtime_ns, Store(job.store).live()) == before
-    assert (job.store / "medical-lora" / WEIGHTS).read_bytes() == (
-        job.work / "without-crma" / "medical" / "adapter" / WEIGHTS
-    ).read_bytes()
-    assert (job.store / "legal-lora" / WEIGHTS).read_bytes() == weights.read_bytes()
-    assert "without CRMA: finished before, not trained again" in said
+@pytest.mark.parametrize(
+    ("changes", "controls"),
+    [
+        ({"adapter": "lora", "backbone": "shared"}, ["lora-only", "mixer-only"]),
+        ({"adapter": "both", "backbone": "consolidated"}, ["lora-only", "mixer-only"]),
+        ({"adapter": "mixer", "backbone": "consolidated"}, ["lora-only"]),
+        ({"adapter": "lora", "backbone": "none"}, ["mixer-only"]),
+    ],
+)
+def test_what_the_release_is_itself_is_no_control(changes: dict[str, str], controls: list[str]) -> None:
+    config = dataclasses.replace(TrainConfig(), **changes)  # type: ignore[arg-type]
+    assert list(Preparation(Path("d"), config, ("a",), Path("w")).controls()) == controls
 
 
-def test_goes_on_at_the_domain_where_it_was_killed(job: Preparation) -> None:
-    folder = job.work / "without-crma" / "legal"
+def test_goes_on_where_it_was_killed_and_trains_nothing_twice(job: Preparation) -> None:
+    live = Store(job.store).live()
+    folder = job.work / "lora-only" / "legal-lora"
     expected = (folder / "adapter" / WEIGHTS).read_bytes()
     shutil.rmtree(folder)
     said: list[str] = []
     prepare(job, said.append)
     assert (folder / "adapter" / WEIGHTS).read_bytes() == expected
-    assert [line for line in said if "without CRMA" in line] == ["legal, without CRMA: 11 rows"]
+    assert [line for line in said if "rows" in line and "data" not in line] == ["legal-lora: 11 rows"]
+    assert Store(job.store).live().adapters == live.adapters
 
 
 def test_tampering_and_other_options_are_refused(job: Preparation) -> None:
     other = dataclasses.replace(job, config=dataclasses.replace(job.config, steps=4))
     with pytest.raises(ConfigError, match=r"config.steps was 2, now 4"):
         prepare(other, lambda _: None)
-    path = job.work / "without-crma" / "medical" / "adapter" / WEIGHTS
+    path = job.work / "lora-only" / "medical-lora" / "adapter" / WEIGHTS
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(TrainingError, match=r"is not what the run wrote"):
         prepare(job, lambda _: None)
 
 
-def test_a_domain_with_the_name_of_a_plain_lora(trained: Preparation) -> None:
+def test_a_domain_with_the_name_of_a_control(trained: Preparation) -> None:
     clash = dataclasses.replace(trained, domains=("legal", "legal-lora"))
     with pytest.raises(ConfigError, match="domains legal and legal-lora: rename the latter"):
         prepare(clash, lambda _: None)

@@ -17,16 +17,26 @@ class Arm:
         return self.pattern.format(domain=domain)
 
 
-PLAIN = "{domain}-lora"
-"""Under which name in the store a domain's LoRA lies that was trained without CRMA."""
+LORA, MIXER = "{domain}-lora", "{domain}-mixer"
+"""Under which names a domain's control adapters stand in the release."""
 
-ON = Arm("on", "{domain}", "the domain's LoRA on the release's CRMA: what is served")
-OFF = Arm("off", "{domain}:crma-off", "the same LoRA, CRMA switched off for this request")
-LORA_ONLY = Arm("lora-only", PLAIN, "a LoRA of the same size, data, steps and seed, trained without CRMA")
+ON = Arm("on", "{domain}", "the domain's bundle: what is served")
+OFF = Arm(
+    "off",
+    "{domain}:crma-off",
+    "the same bundle, every CRMA switched off for this request: of a LoRA trained with CRMA what it is "
+    "without it, of a mixer nothing, which is the base model",
+)
+LORA_ONLY = Arm("lora-only", LORA, "a LoRA on the bare base model: the same rows, steps and seed, no CRMA")
+MIXER_ONLY = Arm(
+    "mixer-only", MIXER, "a mixer on the bare base model: the same rows, steps and seed, no LoRA"
+)
 BASE = Arm("base", "base", "the bare base model")
-CRMA_ONLY = Arm("crma-only", "backbone", "the release's CRMA without any LoRA")
+BACKBONE = Arm(
+    "backbone", "backbone", "the release's newest backbone alone: one CRMA, no adapter of any domain"
+)
 
-ARMS = (ON, OFF, LORA_ONLY, BASE, CRMA_ONLY)
+ARMS = (ON, OFF, LORA_ONLY, MIXER_ONLY, BASE, BACKBONE)
 
 
 def answerable(domains: Sequence[str], models: Container[str]) -> tuple[Arm, ...]:

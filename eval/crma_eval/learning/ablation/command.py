@@ -26,8 +26,8 @@ from crma_training.data.dataset import domain_names
 from crma_training.flags import add_options, config_from, names
 
 DESCRIPTION = """\
-Trains a release on DATA, and the same LoRAs without CRMA; serves all of it with crma-serve; asks held-out
-short-answer questions of five arms: CRMA on, off, LoRA trained without CRMA, base model alone, CRMA alone.
+Trains a release on DATA, and beside it LoRAs without CRMA and mixers alone; serves all of it with crma-serve;
+asks held-out short-answer questions of six arms: on, off, lora-only, mixer-only, base, backbone alone.
 What is finished in WORK is not done again: give the same command again after a stop. With --adapters an
 existing release is served instead, with --url a server that is already running is asked.
 Exit status 1: on was not shown to be better than off (p < 0.05).
@@ -61,6 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='crma-serve flags, as --serve-flags="--dtype bfloat16"',
     )
     training: Any = parser.add_argument_group("training")
+    for kind, whose in (("lora", "--learning-rate"), ("mixer", "--crma-learning-rate")):
+        training.add_argument(
+            f"--{kind}-only-rate", type=float, help=f"learning rate of {kind}-only (default: {whose})"
+        )
     add_options(training, leave_out=("router", "note"))
     parser.set_defaults(model=None)
 
@@ -137,7 +141,17 @@ def _server(args: argparse.Namespace, settings: Settings, config: TrainConfig) -
 
         domains = settings.domains or domain_names(settings.data)
         draw(settings.data, domains, settings.questions)  # refused before training, not after
-        adapters = prepare(Preparation(settings.data, config, domains, settings.work), _say)
+        adapters = prepare(
+            Preparation(
+                settings.data,
+                config,
+                domains,
+                settings.work,
+                args.lora_only_rate,
+                args.mixer_only_rate,
+            ),
+            _say,
+        )
         model = config.model
     log = settings.work / "crma-serve.log"
     _say(f"starting crma-serve on {adapters}; it says in {log} what it does")

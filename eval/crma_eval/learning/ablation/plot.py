@@ -11,8 +11,9 @@ COLOURS = {
     "on": "#0072B2",
     "off": "#E69F00",
     "lora-only": "#009E73",
+    "mixer-only": "#56B4E9",
     "base": "#999999",
-    "crma-only": "#CC79A7",
+    "backbone": "#CC79A7",
 }
 
 

@@ -1,50 +1,61 @@
-"""What the ablation serves, trained: the release with CRMA, and beside it each domain's LoRA without.
+"""What the ablation serves, trained: a release as it would ship, and beside each domain its controls.
 
-work/with-crma/      the run folder of the release
-work/without-crma/   LoRAs on the bare base model, the same rows, order, steps and seeds
-work/store/          the release, and the latter as plain PEFT folders
+work/release/        the run folder of the release
+work/lora-only/      of LoRAs on the bare base model, domains <domain>-lora of the same release
+work/mixer-only/     of mixers on the bare base model, domains <domain>-mixer
+work/store/          the release
 """
 
 import dataclasses
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from crma_adapters.errors import ConfigError
-from crma_adapters.io.durable import copy_folder_durably, move_folder_durably
-from crma_adapters.lora.lora_files import CONFIG_FILE, WEIGHTS_FILE
-from crma_adapters.models.base_model import resolve_base_model
 from crma_adapters.store.names import check_domain_name
-from crma_adapters.store.store import Store
-from crma_eval.learning.ablation.arms import PLAIN
+from crma_eval.learning.ablation.arms import LORA, LORA_ONLY, MIXER, MIXER_ONLY
 from crma_training.config import TrainConfig
-from crma_training.data.dataset import load_dataset
-from crma_training.learn import ADAPTER
-from crma_training.methods.method import Lesson
-from crma_training.methods.per_domain import FROZEN
-from crma_training.run_folder import RunFolder
 from crma_training.sequence import Job, train_sequence
-from crma_training.workbench import load_workbench
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """What is trained on what, and where it goes."""
+    """What is trained on what, and where it goes. The rates are those of the controls, None: the release's
+    own for that kind of adapter.
+    """
 
     data: Path
     config: TrainConfig
     domains: tuple[str, ...]
     work: Path
+    lora_rate: float | None = None
+    mixer_rate: float | None = None
 
     @property
     def store(self) -> Path:
         """The store to serve."""
         return self.work / "store"
+
+    def controls(self) -> dict[str, tuple[str, TrainConfig]]:
+        """By arm the names of its domains and how they are trained: as the release is (rows, steps, seed,
+        early stopping), each kind at its own rate. A control that is the release itself is left out.
+        """
+        config = dataclasses.replace(self.config, router=False, backbone="none", start="fresh")
+        lora = dataclasses.replace(
+            config, adapter="lora", learning_rate=self.lora_rate or config.learning_rate
+        )
+        mixer = dataclasses.replace(
+            config, adapter="mixer", crma_learning_rate=self.mixer_rate or config.crma_learning_rate
+        )
+        found = {LORA_ONLY.name: (LORA, lora), MIXER_ONLY.name: (MIXER, mixer)}
+        shipped = dataclasses.replace(config, adapter=self.config.adapter)
+        alone = self.config.backbone != "shared" and self.config.start == "fresh"
+        return {name: each for name, each in found.items() if not (alone and each[1] == shipped)}
 
 
 def prepare(job: Preparation, say: Say = print) -> Path:
@@ -53,51 +64,33 @@ def prepare(job: Preparation, say: Say = print) -> Path:
     Raises:
         CrmaError: of the kind that tells what is wrong; what is trained is kept.
     """
-    for domain in job.domains:
-        if check_domain_name(PLAIN.format(domain=domain)) in job.domains:
-            raise ConfigError(f"domains {domain} and {PLAIN.format(domain=domain)}: rename the latter")
-    config = dataclasses.replace(job.config, router=False, adapter="lora", backbone="shared", start="fresh")
-    train_sequence(Job(job.data, job.store, config, job.domains, job.work / "with-crma"), say)
-    loras = _without_crma(job, config, say)
-    for domain, folder in zip(job.domains, loras, strict=True):
-        drop_in(job.store, PLAIN.format(domain=domain), folder)
+    controls = job.controls()
+    for pattern, _ in controls.values():
+        for domain in job.domains:
+            if check_domain_name(pattern.format(domain=domain)) in job.domains:
+                raise ConfigError(f"domains {domain} and {pattern.format(domain=domain)}: rename the latter")
+    config = dataclasses.replace(job.config, router=False)
+    train_sequence(Job(job.data, job.store, config, job.domains, job.work / "release"), say)
+    for arm, (pattern, config) in controls.items():
+        names = tuple(pattern.format(domain=domain) for domain in job.domains)
+        data = job.work / "data" / arm
+        for domain, name in zip(job.domains, names, strict=True):
+            link(job.data, domain, data, name)
+        train_sequence(Job(data, job.store, config, names, job.work / arm), say)
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()  # the server, another process, needs the memory
     return job.store
 
 
-def _without_crma(job: Preparation, config: TrainConfig, say: Say) -> Sequence[Path]:
-    data, base, method = load_dataset(job.data, job.domains), resolve_base_model(config.model), FROZEN
-    identity = {
-        "method": method.name,
-        "config": config.to_json(),
-        "base_fingerprint": base.fingerprint,
-        "data_sha256": data.sha256,
-        "domains": list(job.domains),
-    }
-    with RunFolder(job.work / "without-crma", identity) as run:
-        if all(run.finished(name) for name in job.domains):
-            say("without CRMA: finished before, not trained again")
-        else:
-            bench = load_workbench(base, config)
-            tasks = tuple(bench.task(domain) for domain in data.domains)
-            for index, task in enumerate(tasks):
-                if run.finished(task.name) is None:
-                    say(f"{task.name}, without CRMA: {len(task.train)} rows")
-                    before = tuple(run.path / name for name in job.domains[:index])
-                    with run.stage(task.name) as folder:
-                        method.learn(Lesson(bench, tasks, index, before), folder)
-        return [run.path / name / ADAPTER for name in job.domains]
-
-
-def drop_in(root: Path, name: str, source: Path) -> None:
-    """Copy a PEFT folder into the store, whole or not at all."""
-    target, files = root / name, (CONFIG_FILE, WEIGHTS_FILE)
-    with Store(root).publishing():
-        same = all(
-            (target / file).is_file() and (target / file).read_bytes() == (source / file).read_bytes()
-            for file in files
+def link(data: Path, domain: str, folder: Path, name: str) -> None:
+    """The domain's rows under another name in `folder`. Raises `ConfigError` for rows that are elsewhere."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = [path for path in sorted(data.iterdir()) if domain in (path.name, path.stem)]
+    if not found:
+        raise ConfigError(
+            f"{data} has no folder or file of {domain}; the ablation needs its rows beside each other"
         )
-        if not same:
-            move_folder_durably(root, copy_folder_durably(root, source, files), target)
+    target = folder / (name + ("" if found[0].is_dir() else found[0].suffix))
+    if not target.is_symlink():
+        target.symlink_to(found[0].resolve())

@@ -1,6 +1,6 @@
 """What the counts say, in plain sentences that follow from the numbers either way."""
 
-from crma_eval.learning.ablation.arms import BASE, CRMA_ONLY, LORA_ONLY, OFF, ON, Arm
+from crma_eval.learning.ablation.arms import BACKBONE, BASE, LORA_ONLY, MIXER_ONLY, OFF, ON, Arm
 from crma_eval.learning.ablation.results import Results
 from crma_eval.stats import Paired
 
@@ -9,8 +9,9 @@ ALPHA = 0.05
 _OTHER = {
     OFF: "the same weights with CRMA switched off",
     LORA_ONLY: "LoRAs trained without CRMA",
+    MIXER_ONLY: "mixers trained without a LoRA",
     BASE: "the base model alone",
-    CRMA_ONLY: "CRMA alone",
+    BACKBONE: "the newest backbone alone",
 }
 
 
@@ -40,7 +41,11 @@ def _verdict(results: Results, other: Arm) -> str:
             "That does not show that there is none."
         )
     if other == OFF:
-        sentence += f" {results.same(ON, OFF)} of {compared.asked} answers are the same in both."
+        sentence += f" {results.same(ON, OFF)} of {compared.asked} answers are the same in both. "
+        sentence += (
+            "Off takes away what was trained together: the gap says that the parts depend on each other, not "
+            "that CRMA makes a better model, which is what on against lora-only says."
+        )
     return sentence
 
 

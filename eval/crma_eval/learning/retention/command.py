@@ -207,8 +207,9 @@ def _measured(args: argparse.Namespace, store: Store, release: Release) -> list[
 
 def _servers(store: Store, release: Release) -> Servers:
     backbone = None if release.backbone is None else store.backbone_dir(release.backbone.version)
-    own = {
-        name: Serving(store.adapter_dir(name, entry.part.version), backbone)
-        for name, entry in release.adapters.items()
-    }
+    own = {}
+    for name, entry in release.adapters.items():
+        runs_on = release.backbone_of(entry)
+        under = None if runs_on is None else store.backbone_dir(runs_on)
+        own[name] = Serving(store.adapter_dir(name, entry.part.version), under)
     return Servers(own, Serving(None, backbone))
