@@ -68,16 +68,16 @@ def test_an_outcome_is_read_before_when_learnt_and_at_the_end() -> None:
     outcomes = Outcomes("naive", 1, None, {(0, 0): found})
     assert outcomes.counts() == (8, 7, 5, 5)
     assert outcomes.table("learnt_loss")[:, 0, 0].tolist() == [1.0, 1.5]
-    with pytest.raises(ConfigError, match="joint has no stage per sub-domain"):
-        outcomes_of(MethodRun("joint", 0, ("a", "b"), base, ((), last)))
+    joint = outcomes_of(MethodRun("joint", 0, ("a", "b"), base, ((), last)))
+    assert (joint["a"].before, joint["a"].learnt, joint["a"].final) == (base[0], last[0], last[0])
 
 
 def test_which_methods_have_one_order_for_all() -> None:
     assert [
         name
-        for name in ("frozen", "mixer-16", "warm-mean", "modular", "naive", "shared-maps")
+        for name in ("frozen", "mixer-16", "warm-mean", "modular", "naive", "shared-maps", "joint")
         if needs_no_order(METHODS[name])
-    ] == ["frozen", "mixer-16"]
+    ] == ["frozen", "mixer-16", "joint"]
 
 
 def test_orders_are_the_fields_in_turn_then_drawn() -> None:
@@ -199,3 +199,34 @@ def test_an_unknown_field_is_refused(
     where = ["--data", str(fields), "--work", str(tmp_path / "w"), "--fields", "legal,cooking"]
     assert main(["subdomains", *where]) == 2
     assert f"cooking: no sub-domains known; choose among {', '.join(WIDE)}" in capsys.readouterr().err
+
+
+def test_a_benchmark_is_scored_by_exact_match_on_its_test_rows(
+    base_model: Path, write_rows: Callable[..., Path], tmp_path: Path
+) -> None:
+    for task in ("one", "two"):
+        rows = [
+            {"question": f"{task} {n}: good or bad?", "answer": ("good", "bad")[n % 2]} for n in range(24)
+        ]
+        for part, chosen in (("train", rows[:12]), ("validation", rows[12:18]), ("test", rows[18:])):
+            write_rows(f"{task}/{part}.jsonl", list(chosen))
+    flags = {
+        "--benchmark": tmp_path / "data",
+        "--work": tmp_path / "work",
+        "--report": tmp_path / "report",
+        "--model": base_model,
+        "--methods": "naive,joint",
+        "--baselines": "frozen",
+        "--seeds": "0",
+        "--train-rows": 8,
+        "--holdout-rows": 4,
+        "--grid": "1e-3,2e-2",
+        "--steps": 2,
+    }
+    assert main(["forgetting", *(str(part) for flag in flags.items() for part in flag)]) == 0
+    figures = json.loads((tmp_path / "report/benchmark.json").read_text())["figures"]
+    (size,) = figures["sizes"]
+    assert (size["rows"], size["domains"]) == (8, ["one", "two"])
+    assert size["methods"]["naive"]["counts"]["asked"] == 2 * 2 * 4  # orders, tasks, rows
+    assert size["grid"].keys() == {"naive", "joint", "frozen"}
+    assert "2 tasks of a public benchmark" in (tmp_path / "report/benchmark.md").read_text()

@@ -98,6 +98,39 @@ def bootstrap(
     return Interval(estimate, float(low), float(high), same_sign, seeds)
 
 
+def clustered(
+    quantity: Callable[[Floats], Floats], values: Floats, config: BootstrapConfig | None = None
+) -> Interval:
+    """`quantity` of means over clusters and runs, resampled by cluster, then by seed and by order.
+
+    Args:
+        quantity: from means (..., methods) to one figure (...).
+        values: (methods, clusters, seeds, orders), the same clusters and runs for every method.
+    """
+    config = config or BootstrapConfig()
+    generator = np.random.default_rng(config.seed)
+    weights = [
+        generator.multinomial(count, np.full(count, 1 / count), size=config.resamples) / count
+        for count in values.shape[1:]
+    ]
+    estimate = float(quantity(values.mean(axis=(1, 2, 3))))
+    figures = quantity(np.einsum("bd,bs,bo,mdso->bm", *weights, values))
+    tail = 50 * (1 - config.confidence)
+    low, high = np.percentile(figures, [tail, 100 - tail])
+    same_sign = float(np.mean(np.sign(figures) == np.sign(estimate)))
+    return Interval(estimate, float(low), float(high), same_sign, tuple(range(values.shape[2])))
+
+
+def less(means: Floats) -> Floats:
+    """The first method's mean less the second's, for `clustered`."""
+    return np.asarray(means[..., 0] - means[..., 1])
+
+
+def share(means: Floats) -> Floats:
+    """The first method's mean as a share of the second's, for `clustered`."""
+    return np.asarray(means[..., 0] / np.maximum(means[..., 1], 1e-12))
+
+
 def _by_seed(runs: Sequence[MethodRun]) -> dict[int, MethodRun]:
     return {run.seed: run for run in runs}
 

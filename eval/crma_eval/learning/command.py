@@ -12,7 +12,7 @@ from tqdm import tqdm
 from crma_adapters.errors import ConfigError
 from crma_eval.learning.setup import BESIDE, SEEDS, Protocol, Sizes, rates
 from crma_training.flags import add_options, config_from, names
-from crma_training.methods.registry import COMPARISONS, CORE, methods_named
+from crma_training.methods.registry import COMPARISONS, CORE, METHODS, methods_named
 
 DESCRIPTION = """\
 Trains the domains of DATA in sequence under every method, on identical rows, order, steps and seeds; measures
@@ -32,7 +32,17 @@ def add_command(commands: Any) -> None:
         allow_abbrev=False,
     )
     core, others = (",".join(method.name for method in group) for group in (CORE, COMPARISONS))
-    parser.add_argument("--data", type=Path, required=True, help="dataset folder, as given to crma-train")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data", type=Path, help="dataset folder, as given to crma-train")
+    source.add_argument(
+        "--benchmark",
+        type=Path,
+        metavar="DIR",
+        help="a folder of tasks whose holdout rows have short answers, scored by exact match over --orders",
+    )
+    parser.add_argument(
+        "--orders", type=int, default=2, help="with --benchmark: orders of learning (default: 2)"
+    )
     parser.add_argument("--work", type=Path, required=True, help="folder for training runs and measurements")
     parser.add_argument(
         "--journal",
@@ -82,12 +92,20 @@ def add_command(commands: Any) -> None:
         default=True,
         help="measure the main methods with a router choosing too (default: yes)",
     )
+    parser.add_argument(
+        "--generic",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="measure what one model for all domains does to answers to small talk (default: yes)",
+    )
     add_options(parser, leave_out=(*BESIDE, "seed"))
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Tune, train, measure, report."""
+    if args.benchmark:
+        return _benchmark(args)
     from crma_eval.learning.grid import grid_figures, grid_section, rate_of
     from crma_eval.learning.journal import cell_figures
     from crma_eval.learning.protocol import Cell, Experiment
@@ -106,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
     pairs = [(method, seed) for seed in args.seeds for method in methods]
     pairs += [(method, seed) for seed in args.baseline_seeds for method in baselines]
     cells = [Cell(method, seed, rate_of(method, tried) if tried else None) for method, seed in pairs]
-    experiment = Experiment(protocol, args.work, _say, args.journal)
+    experiment = Experiment(protocol, args.work, _say, args.journal, generic=args.generic)
     found = []
     total = len(cells) * len(experiment.domains)
     with tqdm(total=total, desc="forgetting", unit="domain", file=sys.stderr, dynamic_ncols=True) as bar:
@@ -128,6 +146,34 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _benchmark(args: argparse.Namespace) -> int:
+    """The tasks of a public benchmark, over orders and seeds."""
+    from crma_eval.learning.subdomains.transfer import Plan, run_benchmark
+    from crma_eval.learning.subdomains.transfer_report import transfer_report
+
+    methods, baselines = _chosen(args)
+    plan = Plan(
+        data=args.benchmark,
+        work=args.work,
+        config=config_from(args),
+        fields=(),
+        methods=(*methods, *baselines),
+        seeds=args.seeds,
+        orders=args.orders,
+        journal=args.journal,
+        grid=args.grid,
+    )
+    sizes = Sizes(args.rows_train, args.rows_holdout, args.rows_holdout)
+    total = len(plan.methods) * len(plan.seeds) * plan.orders
+    with tqdm(total=total, desc="benchmark", unit="cell", file=sys.stderr, dynamic_ncols=True) as bar:
+        result = run_benchmark(plan, sizes, lambda _method: _advance(bar), _say)
+    report = transfer_report(plan, [result])
+    print(report.markdown())
+    if args.report is not None:
+        report.write(args.report)
+    return 0
+
+
 def _tried(args: argparse.Namespace, protocol: Protocol, methods: Sequence[Any]) -> dict[str, Any]:
     """Every method over the grid of learning rates, at the first seed; nothing without --grid."""
     from crma_eval.learning.grid import try_rates, tuned
@@ -145,16 +191,24 @@ def _tried(args: argparse.Namespace, protocol: Protocol, methods: Sequence[Any])
 def _routed(experiment: Any, cells: Sequence[Any], found: Sequence[Any]) -> list[Any]:
     """The results with the main methods' figures through a router, where they are not known yet."""
     from crma_eval.learning.routed import experiment_router, routed_figures, routed_run, routes_matter
+    from crma_training.methods.consolidated import Consolidated
 
     results, router = list(found), None
     for index, cell in enumerate(tqdm(cells, desc="through the router", unit="run", file=sys.stderr)):
-        if cell.method not in CORE or results[index].routed is not None:
+        backed = isinstance(cell.method, Consolidated)
+        if not (cell.method in CORE or backed) or results[index].routed is not None:
             continue
         if not experiment.complete(cell):
             _say(f"{cell.method.name}, seed {cell.seed}: not routed, it is in the journal and not in --work")
-        elif routes_matter(experiment, cell):
+        elif backed or routes_matter(experiment, cell):
             router = router or experiment_router(experiment)
-            figures = routed_figures(routed_run(experiment, cell, router))
+            if backed:
+                below = dataclasses.replace(cell, method=METHODS[cell.method.basis])
+                run = routed_run(experiment, below, router, experiment.servings(cell)[0])
+                run = dataclasses.replace(run, method=f"{run.method}, fallback {cell.method.name}")
+            else:
+                run = routed_run(experiment, cell, router)
+            figures = routed_figures(run)
             results[index] = experiment.keep(dataclasses.replace(results[index], routed=figures))
     return results
 

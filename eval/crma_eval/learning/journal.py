@@ -34,6 +34,8 @@ class CellResult:
         costs: a stage each; empty for a method that trains nothing.
         commit: of the code that trained it.
         routed: its figures with a router choosing; None while they are not measured.
+        generic_rise: rise of the loss of the base model's own answers to generic prompts, as a share of the
+            base's loss; None for a method that does not answer all domains with one model, or unmeasured.
     """
 
     run: MethodRun
@@ -42,6 +44,7 @@ class CellResult:
     costs: tuple[StageCost, ...]
     commit: str
     routed: Mapping[str, Any] | None = None
+    generic_rise: float | None = None
 
     @property
     def learning_rates(self) -> tuple[float, float]:
@@ -105,6 +108,7 @@ def _document(result: CellResult) -> dict[str, Any]:
         "costs": [[cost.steps, cost.tokens, round(cost.seconds, 3)] for cost in result.costs],
         "commit": result.commit,
         "routed": None if result.routed is None else dict(result.routed),
+        "generic_rise": result.generic_rise,
     }
 
 
@@ -126,7 +130,13 @@ def _result(document: Mapping[str, Any]) -> CellResult:
     )
     costs = tuple(StageCost(*cost) for cost in document["costs"])
     return CellResult(
-        run, identity, document["parameters"], costs, document["commit"], document.get("routed")
+        run,
+        identity,
+        document["parameters"],
+        costs,
+        document["commit"],
+        document.get("routed"),
+        document.get("generic_rise"),
     )
 
 
@@ -176,6 +186,7 @@ def cell_figures(result: CellResult) -> dict[str, Any]:
         "steps": sum(cost.steps for cost in result.costs),
         "training_seconds": round(sum(cost.seconds for cost in result.costs), 1),
         "training_tokens_per_s": result.tokens_per_s and round(result.tokens_per_s, 1),
+        "generic_rise": result.generic_rise,
         "commit": result.commit,
     }
 

@@ -37,7 +37,9 @@ class Measurer:
                 return kept
             self.say(f"{path}: damaged, measured again")
         with at_work(self.bench.model, serving.adapter, serving.backbone):
-            scores = DomainScores(self._rows(exam.holdout), self._rows(exam.short_answer))
+            holdout = self._rows(exam.holdout)
+            same = exam.short_answer == exam.holdout
+            scores = DomainScores(holdout, holdout if same else self._rows(exam.short_answer))
         self.folder.mkdir(parents=True, exist_ok=True)
         write_durably(self.folder, path, _document(scores))
         return scores

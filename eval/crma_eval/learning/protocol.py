@@ -15,21 +15,28 @@ from typing import Any
 from safetensors.torch import load_file
 
 from crma_adapters.errors import ConfigError, TrainingError
+from crma_adapters.io.durable import make_folder_durably, temporary_path
 from crma_adapters.models.base_model import resolve_base_model
 from crma_eval.learning.journal import CellResult, Journal, StageCost, settings
 from crma_eval.learning.measure import Measurer
 from crma_eval.learning.scores import DomainScores, MethodRun
-from crma_eval.learning.setup import BESIDE, Exam, Protocol, exam, recipe
+from crma_eval.learning.setup import Exam, Protocol, exam, recipe
 from crma_eval.report import provenance
+from crma_training.adapter import at_work
 from crma_training.config import digest
+from crma_training.consolidate import GENERIC
 from crma_training.data.dataset import Dataset
+from crma_training.data.tokens import end_ids, prompt_ids
 from crma_training.methods.method import Lesson, Method, Serving
 from crma_training.methods.registry import METHODS
 from crma_training.run_folder import RunFolder
+from crma_training.small_talk import SMALL_TALK
+from crma_training.taught import Taught, Teacher, ask, read_taught, sampled, write_taught
 from crma_training.trainer.metrics import FILE_NAME, read_steps
 from crma_training.workbench import Task, load_workbench
 
 MEASURED = "measured"
+MOST_GENERIC = 120  # prompts of no domain: half of them anchor, half of them measure
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,8 @@ class Experiment:
         work: Path,
         say: Callable[[str], None] = print,
         journal: Path | None = None,
+        *,
+        generic: bool = False,
     ) -> None:
         self.protocol, self.work = protocol, work
         self.data: Dataset = protocol.dataset()
@@ -63,6 +72,9 @@ class Experiment:
         self._measurer = Measurer(bench, work / MEASURED, say)
         self._journal = None if journal is None else Journal(journal, say)
         self._commit = provenance({})["commit"]
+        texts = [*SMALL_TALK, *self.data.out_of_domain]
+        prompts = sampled([prompt_ids(text, bench.chat) for text in texts], MOST_GENERIC, GENERIC)
+        self._anchors, self._asked = prompts[::2], prompts[1::2] if generic else ()
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -76,10 +88,20 @@ class Experiment:
         if kept is not None:
             for name in self.domains:
                 learnt(name)
-            return kept
+            if kept.generic_rise is not None or not self.complete(cell):
+                return kept
+            return self.keep(dataclasses.replace(kept, generic_rise=self._generic_rise(cell)))
         run = self.run(cell, learnt)
-        found = CellResult(run, identity, self.parameters(cell), self._costs(cell), self._commit)
-        return self.keep(found)
+        return self.keep(
+            CellResult(
+                run,
+                identity,
+                self.parameters(cell),
+                self._costs(cell),
+                self._commit,
+                generic_rise=self._generic_rise(cell),
+            )
+        )
 
     def keep(self, result: CellResult) -> CellResult:
         """Writes a result into the journal, if there is one, in place of what it has of the cell."""
@@ -119,7 +141,7 @@ class Experiment:
         with RunFolder(self.folder(cell), self._identity(cell)) as run:
             for index, task in enumerate(self.tasks):
                 if run.finished(task.name) is None:
-                    lesson = Lesson(bench, self.tasks, index, stages, basis[: index + 1])
+                    lesson = Lesson(bench, self.tasks, index, stages, basis[: index + 1], self._anchors)
                     with run.stage(task.name) as folder:
                         cell.method.learn(lesson, folder)
                     self._check_weights(cell, task)
@@ -164,6 +186,29 @@ class Experiment:
             raise ConfigError(f"{cell.method.name} with seed {cell.seed} is not trained in {self.work} yet")
         return tuple(self.folder(cell) / name for name in self.domains)
 
+    def _generic_rise(self, cell: Cell) -> float | None:
+        """Of a complete cell that answers all domains with one model, where it is asked for."""
+        servings = set(self.servings(cell))
+        if not self._asked or len(servings) > 1:
+            return None
+        rows = [row.example for row in self._base_answers()]
+        (serving,) = servings
+        bare = self.bench.loss(rows)
+        with at_work(self.bench.model, serving.adapter, serving.backbone):
+            return self.bench.loss(rows) / bare - 1
+
+    def _base_answers(self) -> tuple[Taught, ...]:
+        """The bare base model's own answers to the generic prompts that nothing was anchored on."""
+        key = digest({"base": self._base.fingerprint, "prompts": self._asked})[:12]
+        path = self.work / MEASURED / f"generic-{key}.safetensors"
+        if not path.exists():
+            make_folder_durably(path.parent)
+            draft = temporary_path(path.parent)
+            teacher = Teacher(GENERIC, None, None, self._asked)
+            write_taught(ask(self.bench, teacher, end_ids(self.bench.chat)), draft)
+            draft.replace(path)
+        return read_taught(path)
+
     def _below(self, cell: Cell) -> Cell | None:
         """The cell that this one builds on."""
         basis = cell.method.basis
@@ -186,10 +231,10 @@ class Experiment:
             )
 
     def _identity(self, cell: Cell) -> dict[str, Any]:
-        config = self.protocol.config_for(cell.seed, cell.rate)
         return {
             "method": dataclasses.asdict(cell.method),  # type: ignore[call-overload]
-            "config": {k: v for k, v in config.to_json().items() if k not in BESIDE},
+            "seed": cell.seed,
+            "config": recipe(self.protocol.config_for(cell.seed, cell.rate)),
             "base_fingerprint": self._base.fingerprint,
             "data_sha256": self.data.sha256,
             "cut": self.protocol.cut(),

@@ -82,12 +82,16 @@ def experiment_router(experiment: Experiment) -> Router:
     return Router.load(folder)
 
 
-def routed_run(experiment: Experiment, found: Cell, router: Routes) -> RoutedRun:
-    """Measures a complete cell through the router."""
+def routed_run(
+    experiment: Experiment, found: Cell, router: Routes, fallback: Serving | None = None
+) -> RoutedRun:
+    """Measures a complete cell through the router; `fallback` answers what is routed nowhere, None: what the
+    method itself has for it.
+    """
     asked = _asked(experiment)
-    final = routed_matrix(asked, _servers(experiment, found, len(asked)), router, experiment.scores)
+    final = routed_matrix(asked, _servers(experiment, found, len(asked), fallback), router, experiment.scores)
     learnt = [
-        routed_matrix([domain], _servers(experiment, found, stage), router, experiment.scores)[0]
+        routed_matrix([domain], _servers(experiment, found, stage, fallback), router, experiment.scores)[0]
         for stage, domain in enumerate(asked, start=1)
     ]
     return RoutedRun(found.method.name, found.seed, tuple(learnt), tuple(final))
@@ -147,10 +151,10 @@ def routed_section(found: Sequence[Mapping[str, Any]]) -> Section:
     return Section("Through the router", header, rows, remarks)
 
 
-def _servers(experiment: Experiment, found: Cell, stages: int) -> Servers:
+def _servers(experiment: Experiment, found: Cell, stages: int, fallback: Serving | None) -> Servers:
     done = experiment.stages(found)[:stages]
     states = [found.method.serving(done, index) or Serving() for index in range(len(experiment.domains) + 1)]
-    return Servers(dict(zip(experiment.domains, states, strict=False)), fallback=states[-1])
+    return Servers(dict(zip(experiment.domains, states, strict=False)), fallback=fallback or states[-1])
 
 
 def _asked(experiment: Experiment) -> list[Asked]:

@@ -45,7 +45,8 @@ class Protocol:
 
     `split` "validation" measures on rows taken out of the training rows, for tuning: other phrasings of facts
     that stay trained (`split_phrasings`) where there are any, else the last ones, or the domain's own
-    validation rows. The report of a tuned method comes from "holdout".
+    validation rows. The report of a tuned method comes from "holdout". `exact_on_holdout`: the rows that are
+    measured have short answers themselves.
     """
 
     data: Path
@@ -53,6 +54,7 @@ class Protocol:
     sizes: Sizes
     domains: tuple[str, ...] | None = None
     split: Split = "holdout"
+    exact_on_holdout: bool = False
 
     def config_for(self, seed: int, rate: float | None = None) -> TrainConfig:
         """The configuration of one run; `rate` is the learning rate of LoRAs and CRMA alike."""
@@ -75,7 +77,7 @@ class Protocol:
         """
         if not self.sizes.short_answer:
             return ()
-        if self.split == "validation":
+        if self.split == "validation" or self.exact_on_holdout:
             return domain.holdout
         path = self.data / domain.name / "short_answer.jsonl"
         facts = {row.entry for row in domain.train}

@@ -19,6 +19,7 @@ from crma_eval.learning.table import (
     methods_section,
     ranges_section,
     training_section,
+    unrouted_section,
 )
 from crma_eval.learning.verdict import verdicts
 from crma_eval.report import Report, Section
@@ -69,6 +70,7 @@ def forgetting_report(
         ranges_section(results, comparisons, own),
         methods_section(results, figures.get("trainable_parameters", {})),
         *([training_section(figures["cells"])] if figures.get("cells") else []),
+        *unrouted_section(results, figures.get("cells", ()), config),
         *([bootstrap_section(comparisons, config.resamples)] if comparisons else []),
         plots_section(results),
     ]

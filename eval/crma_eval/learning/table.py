@@ -1,11 +1,13 @@
 """The report's tables: figures as text, one function per table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from crma_eval.learning.bootstrap import Interval
+import numpy as np
+
+from crma_eval.learning.bootstrap import BootstrapConfig, Floats, Interval, clustered, less, share
 from crma_eval.learning.comparison import Comparison
-from crma_eval.learning.results import MAIN, MODULAR, MethodResults, label
+from crma_eval.learning.results import FROZEN, MAIN, MODULAR, NAIVE, MethodResults, label
 from crma_eval.learning.spread import Spread, spread
 from crma_eval.report import Section
 
@@ -109,6 +111,68 @@ def training_section(cells: Sequence[Mapping[str, Any]]) -> Section:
     )
     header = ("method", "learning rate: LoRA / CRMA", "steps, all domains", "training tokens/s")
     return Section("Training", header, tuple(rows), remarks)
+
+
+ONE_MODEL = (NAIVE, "replay-", "ewc", "o-lora", "inflora", "merge-", "consolidated", "joint")
+
+
+def unrouted_section(
+    results: Mapping[str, MethodResults], cells: Sequence[Mapping[str, Any]], config: BootstrapConfig
+) -> tuple[Section, ...]:
+    """Methods that answer all domains with one model, beside the oracle that FROZEN's adapters are; none
+    without short answers or FROZEN.
+    """
+    oracle, best = results.get(FROZEN), results.get("consolidated")
+    one = [found for name, found in results.items() if name.startswith(ONE_MODEL)]
+    if oracle is None or not one or any(found.statistics[0].average_accuracy is None for found in one):
+        return ()
+    rises = {(figures["method"], figures["seed"]): figures.get("generic_rise") for figures in cells}
+    rows = []
+    for found in one:
+        rise = spread(rises.get((found.method, seed)) for seed in found.seeds)
+        ahead = None if best is None or best is found else _accuracy(best, found, less, config)
+        part = _accuracy(found, oracle, share, config)
+        rows.append(
+            (
+                label(found.method),
+                cell(found.over_seeds(lambda s: s.average_accuracy), 100, 1),
+                NOTHING
+                if part is None
+                else f"{100 * part.estimate:.0f} [{100 * part.low:.0f}, {100 * part.high:.0f}]",
+                NOTHING if ahead is None else _interval(ahead, 100, 1, sign=True),
+                cell(rise, 100, 1, signed=True),
+            )
+        )
+    header = (
+        "method",
+        "AP, %",
+        "share of FROZEN's AP, %",
+        "consolidated − method, points",
+        "loss on generic prompts, change %",
+    )
+    remarks = (
+        "One model, no router, no adapter chosen; FROZEN answers each domain with its own adapter. Exact "
+        "match after the last domain; intervals resample domains, then seeds. Generic prompts: the change of "
+        "the loss of the base model's own answers to small talk and questions of no domain, none of which "
+        "any method was anchored on.",
+    )
+    return (Section("Without router or adapter", header, tuple(rows), remarks),)
+
+
+def _accuracy(
+    first: MethodResults,
+    second: MethodResults,
+    quantity: Callable[[Floats], Floats],
+    config: BootstrapConfig,
+) -> Interval | None:
+    """Of the final accuracies of two methods on the seeds that both have."""
+    seeds = sorted(set(first.seeds) & set(second.seeds))
+    if not seeds:
+        return None
+    runs = [[run for run in found.runs if run.seed in seeds] for found in (first, second)]
+    domains = range(len(first.runs[0].domains))
+    tables = [[[[run.final[j].accuracy] for run in own] for j in domains] for own in runs]
+    return clustered(quantity, np.array(tables), config)
 
 
 def bootstrap_section(comparisons: Mapping[str, Comparison], resamples: int) -> Section:

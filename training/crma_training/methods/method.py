@@ -26,6 +26,7 @@ class Lesson:
             `earlier`; only the upper bound of joint training looks at all.
         stages: folders of the finished stages before this one, in order.
         basis: as `stages`, this one included, of the method that this one builds on; empty without.
+        generic: prompts that belong to no domain, as token ids up to where an answer begins.
     """
 
     bench: Workbench
@@ -33,6 +34,7 @@ class Lesson:
     index: int
     stages: tuple[Path, ...]
     basis: tuple[Path, ...] = ()
+    generic: tuple[tuple[int, ...], ...] = ()
 
     @property
     def task(self) -> Task:

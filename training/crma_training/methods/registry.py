@@ -1,6 +1,7 @@
 """Every method by name."""
 
 from crma_adapters.errors import ConfigError
+from crma_training.methods.consolidated import Consolidated
 from crma_training.methods.ewc import Ewc
 from crma_training.methods.inf_lora import InfLora
 from crma_training.methods.merging import Merging
@@ -45,6 +46,9 @@ COMPARISONS: tuple[Method, ...] = (
     InfLora(),
     Merging("merge-ties", combination="ties"),
     Merging("merge-mean", combination="mean"),
+    Consolidated("consolidated"),
+    Consolidated("consolidated-lora", student="lora"),
+    Consolidated("consolidated-mixers", basis="mixer-16"),
     Joint(),
     Joint("joint-5x", times_steps=5),
 )

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crma_adapters.errors import ConfigError
-from crma_eval.learning.bootstrap import BootstrapConfig, Interval
+from crma_eval.learning.bootstrap import BootstrapConfig, Interval, clustered, less
 from crma_eval.learning.grid import Tried, rate_of, try_rates
 from crma_eval.learning.protocol import Cell, Experiment
 from crma_eval.learning.scores import DomainScores, MethodRun
@@ -24,8 +24,10 @@ from crma_eval.learning.setup import Protocol, Sizes
 from crma_eval.learning.subdomains.protocol import write_dataset
 from crma_eval.learning.subdomains.split import WIDE, Size, SubDomain, split_field
 from crma_training.config import TrainConfig
+from crma_training.data.dataset import domain_names
 from crma_training.methods.method import Method
 from crma_training.methods.per_domain import PerDomain
+from crma_training.methods.plain import Joint
 
 PHRASINGS = 3
 FIGURES = ("learnt_loss", "learnt", "final_loss", "final")
@@ -84,6 +86,8 @@ def order_of(names: Sequence[str], order: int) -> tuple[str, ...]:
 
 def needs_no_order(method: Method) -> bool:
     """Whether a sub-domain is learnt the same whatever came before, so that one order tells all."""
+    if isinstance(method, Joint):
+        return True
     return isinstance(method, PerDomain) and method.start == "fresh" and not method.shared_maps
 
 
@@ -146,10 +150,46 @@ def run_size(
     write_dataset(list(parts.values()), size, folder / "data")
     sizes = Sizes(train=rows, holdout=1, short_answer=size.probes)
     tried = _tried(plan, folder, rows, tuple(parts), say)
+    protocol = Protocol(folder / "data", plan.config, sizes, tuple(parts))
+    return SizeResult(rows, tuple(parts), _run_orders(plan, protocol, folder, tried, learnt, say), tried)
+
+
+def run_benchmark(
+    plan: Plan, sizes: Sizes, learnt: Callable[[str], None], say: Callable[[str], None] = print
+) -> SizeResult:
+    """The same over the domains of a folder whose holdout rows have short answers themselves, tuned on their
+    validation rows.
+    """
+    names = domain_names(plan.data)
+    protocol = Protocol(plan.data, plan.config, sizes, names, exact_on_holdout=True)
+    tried: dict[str, Tried] = {}
+    if plan.grid:
+        tuning = dataclasses.replace(protocol, split="validation", domains=names[: plan.grid_domains])
+        tried = try_rates(
+            Experiment(tuning, plan.work / "grid", say, plan.journal),
+            plan.methods,
+            plan.grid,
+            plan.seeds[0],
+            say=say,
+        )
+    found = _run_orders(plan, protocol, plan.work, tried, learnt, say)
+    return SizeResult(sizes.train, names, found, tried)
+
+
+def _run_orders(
+    plan: Plan,
+    protocol: Protocol,
+    folder: Path,
+    tried: dict[str, Tried],
+    learnt: Callable[[str], None],
+    say: Callable[[str], None],
+) -> dict[str, Outcomes]:
+    """Every order, method and seed."""
     found: dict[str, Outcomes] = {}
+    names = protocol.domains or ()
     for order in range(plan.orders):
-        protocol = Protocol(folder / "data", plan.config, sizes, order_of(tuple(parts), order))
-        experiment = Experiment(protocol, folder / f"order-{order}", say, plan.journal)
+        ordered = dataclasses.replace(protocol, domains=order_of(names, order))
+        experiment = Experiment(ordered, folder / f"order-{order}", say, plan.journal)
         for method in plan.methods:
             rate = rate_of(method, tried) if tried else None
             for seed in plan.seeds:
@@ -161,13 +201,14 @@ def run_size(
                 outcomes = found.setdefault(method.name, Outcomes(method.name, result.parameters, rate))
                 outcomes.runs[seed, order] = outcomes_of(result.run)
                 learnt(method.name)
-    return SizeResult(rows, tuple(parts), found, tried)
+    return found
 
 
 def outcomes_of(run: MethodRun) -> dict[str, Outcome]:
-    """Of a run whose method has every stage. Raises `ConfigError` for joint training, which has the last."""
+    """Of a run; a method with its last stage alone (joint training) has learnt everything there."""
     if not all(run.matrix):
-        raise ConfigError(f"{run.method} has no stage per sub-domain; leave it out of --methods")
+        pairs = zip(run.base, run.final, strict=True)
+        return dict(zip(run.domains, (Outcome(base, end, end) for base, end in pairs), strict=True))
     states = [run.base, *run.matrix]
     return {
         name: Outcome(states[index][index], states[index + 1][index], run.final[index])
@@ -181,19 +222,8 @@ def difference(
     """Mean of `ours` less that of `other`, paired by sub-domain, seed and order; resampled by sub-domain, by
     seed and by order.
     """
-    config = config or BootstrapConfig()
-    gap = ours.table(figure) - other.table(figure)
-    generator = np.random.default_rng(config.seed)
-    weights = [
-        generator.multinomial(count, np.full(count, 1 / count), size=config.resamples) / count
-        for count in gap.shape
-    ]
-    figures = np.einsum("bd,bs,bo,dso->b", *weights, gap)
-    estimate = float(gap.mean())
-    tail = 50 * (1 - config.confidence)
-    low, high = np.percentile(figures, [tail, 100 - tail])
-    same_sign = float(np.mean(np.sign(figures) == np.sign(estimate)))
-    return Interval(estimate, float(low), float(high), same_sign, tuple(sorted({s for s, _ in ours.runs})))
+    found = clustered(less, np.stack([ours.table(figure), other.table(figure)]), config)
+    return dataclasses.replace(found, seeds=tuple(sorted({seed for seed, _ in ours.runs})))
 
 
 def _figure(outcome: Outcome, figure: str) -> float:

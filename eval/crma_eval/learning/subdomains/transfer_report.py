@@ -32,7 +32,9 @@ RULE = (
 def transfer_report(
     plan: Plan, results: Sequence[SizeResult], config: BootstrapConfig | None = None
 ) -> Report:
-    """Every size: what each method learnt and kept, MODULAR against each, and the verdict."""
+    """What each method learnt and kept at every size (a benchmark, a plan without fields, has one), and the
+    verdict.
+    """
     config = config or BootstrapConfig()
     domains = results[0].domains
     sentences = [sentence for result in results for sentence in verdicts(result, config)]
@@ -40,10 +42,10 @@ def transfer_report(
     header = ("training rows", "method", "parameters", *_COLUMNS)
     rows = tuple(_row(result, each) for result in results for each in result.methods.values())
     sizes = ", ".join(str(result.rows) for result in results)
+    kind = f"sub-domains of {len(plan.fields)} fields" if plan.fields else "tasks of a public benchmark"
     return Report(
-        name="transfer",
-        title=f"Forward transfer over {len(domains)} sub-domains of {len(plan.fields)} fields, "
-        f"{sizes} training rows each",
+        name="transfer" if plan.fields else "benchmark",
+        title=f"Learning {len(domains)} {kind} one after another, {sizes} training rows each",
         header=header,
         rows=rows,
         figures={
@@ -172,9 +174,18 @@ def _grid(result: SizeResult) -> list[Section]:
 
 
 def _design(plan: Plan, domains: Sequence[str]) -> str:
+    runs = (
+        f"learnt in this order and in {plan.orders - 1} more drawn by number; "
+        f"seeds {', '.join(map(str, plan.seeds))}"
+    )
+    if not plan.fields:
+        return (
+            f"Tasks: {', '.join(domains)}, {runs}. Every test row is scored by exact match, end of turn "
+            "included, and by loss (nats per answer token). The task's own adapter answers where there is "
+            "one; `joint` learns all tasks at once, so what it learnt is what it has at the end."
+        )
     return (
-        f"Sub-domains: {', '.join(domains)}, learnt in this order and in {plan.orders - 1} more "
-        f"drawn by number; seeds {', '.join(map(str, plan.seeds))}. A row is one of {PHRASINGS} phrasings of "
+        f"Sub-domains: {', '.join(domains)}, {runs}. A row is one of {PHRASINGS} phrasings of "
         "a fact; each fact is probed once in a phrasing never trained on, scored by exact match, end of turn "
         "included, and by loss (nats per answer token). The sub-domain's own adapter answers. Methods that "
         "learn a sub-domain the same whatever came before are run in one order."
