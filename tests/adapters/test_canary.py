@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from crma_adapters.errors import ConfigError, StoreError
-from crma_adapters.store.canary import canary_of, carried_over, promoted, with_canary, without_canary
+from crma_adapters.store.canary import canary_of, promoted, with_canary, without_canary
 from crma_adapters.store.release import AdapterEntry, Canary, Part, Release
 
 LIVE, TRIED = Part("a" * 12, {}), Part("b" * 12, {})
@@ -65,12 +65,6 @@ def test_what_there_is_not() -> None:
             change(release, "legal")
         with pytest.raises(StoreError, match="domains with one: none"):
             change(RELEASE, "legal")
-
-
-def test_under_another_backbone_neither_drift_nor_canary_is_carried_over() -> None:
-    entry = AdapterEntry(LIVE, None, 0.1, CANARY)
-    assert carried_over(entry, same_backbone=True) == entry
-    assert carried_over(entry, same_backbone=False) == AdapterEntry(LIVE, None, None)
 
 
 def test_every_part_is_told_with_its_place() -> None:

@@ -14,7 +14,9 @@ Trains one adapter per domain, in sequence, then a backbone that answers all dom
 router on the same data and publishes one release into the store. A run that was stopped goes on at the last
 finished domain: give the same command again. `crma-train demo-data DIR` builds the demo dataset,
 `crma-train check DIR` looks a dataset over, `crma-train report RUN` makes a run's report again,
-`crma-train router` fits the router alone, `crma-train consolidate` makes the backbone of a store alone.
+`crma-train router` fits the router alone, `crma-train consolidate` makes the backbone of a store alone,
+`crma-train refresh` measures what a store's domains do under its newest backbone, `crma-train search` finds
+rank and learning rate.
 """
 
 
@@ -41,6 +43,14 @@ def main(argv: list[str] | None = None) -> int:
         from crma_training.import_command import main as import_adapter
 
         return import_adapter(arguments[1:])
+    if arguments[:1] == ["refresh"]:
+        from crma_training.refresh_command import main as refresh
+
+        return refresh(arguments[1:])
+    if arguments[:1] == ["search"]:
+        from crma_training.search import main as search
+
+        return search(arguments[1:])
     if arguments[:1] == ["check"]:
         from crma_training.data.checks.command import main as check
 

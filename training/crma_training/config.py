@@ -12,6 +12,7 @@ from crma_adapters.models.base_model import DEFAULT_BASE_MODEL
 from crma_training import processes
 from crma_training.data.formats import parse_columns
 from crma_training.data.rows import LEARN, OVERLONG, Learn, Overlong
+from crma_training.data.split import VALIDATION_SPLITS, ValidationSplit
 
 KINDS = ("lora", "mixer", "both")
 BACKBONES = ("consolidated", "shared", "none")
@@ -102,6 +103,12 @@ class TrainConfig:
     validate_every: int = _option(0, "steps between two of them (0: half an epoch)")
     validation_share: float = _option(
         0.0, "share of each domain's training questions kept for validation, without a validation.jsonl"
+    )
+    validation_split: ValidationSplit = _option(  # noqa: RUF009
+        "phrasings",
+        "what these are: other phrasings of facts that stay trained (where rows say by entry what they are "
+        "about), or facts that are not trained",
+        VALIDATION_SPLITS,
     )
     seed: int = _option(0, "seed of every random choice")
     dtype: str = _option(

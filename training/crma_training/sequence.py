@@ -118,6 +118,7 @@ def _data(job: Job, say: Say) -> Dataset:
         job.data,
         job.domains,
         validation_share=config.validation_share,
+        validation_split=config.validation_split,
         columns=columns,
         refuse_leaks=config.checks == "error",
     )

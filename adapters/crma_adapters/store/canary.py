@@ -69,14 +69,5 @@ def canary_of(release: Release, name: str) -> Canary:
     return canary
 
 
-def carried_over(entry: AdapterEntry, *, same_backbone: bool) -> AdapterEntry:
-    """An entry of the live release as the next one has it, if nobody says otherwise.
-
-    A drift measured under another backbone says nothing about this one, and a canary is tried under the
-    backbone it was set beside.
-    """
-    return entry if same_backbone else replace(entry, drift=None, canary=None)
-
-
 def _with_entry(release: Release, name: str, entry: AdapterEntry) -> Release:
     return replace(release, adapters=release.adapters | {name: entry})

@@ -1,5 +1,6 @@
 """Splits: nothing that says the same on both sides; validation beside holdout."""
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -84,7 +85,7 @@ def test_what_cannot_be_split_says_why(rows: list[Row], message: str) -> None:
 
 def test_a_share_of_the_training_rows_becomes_validation(data_folder: Path) -> None:
     whole = load_domain(data_folder, "legal")
-    domain = load_domain(data_folder, "legal", 0.25)
+    domain = load_domain(data_folder, "legal", 0.25, validation_split="entries")
     assert whole.validation == ()
     assert domain.holdout == whole.holdout
     assert set(domain.train) | set(domain.validation) == set(whole.train)
@@ -126,6 +127,23 @@ def test_phrasings_are_set_aside_of_facts_that_stay() -> None:
     assert not {r.key for r in stay} & {r.key for r in aside}
     assert len(split_phrasings(rows, 99, "here")[1]) == 6
     assert set(aside) <= set(split_phrasings(rows, 5, "here")[1])
+
+
+def test_validation_rows_are_phrasings_where_there_are_any_else_of_other_entries(
+    tmp_path: Path, write_rows: Callable[..., Path]
+) -> None:
+    words = ("What is", "Name", "Tell me")
+    rows = [{"question": f"{w} {n}?", "answer": n, "entry": n} for w in words for n in NAMES[:10]]
+    write_rows("places/train.jsonl", list(rows))
+    write_rows("places/holdout.jsonl", [{"question": "And?", "answer": "No."}])
+    load = functools.partial(load_domain, tmp_path / "data", "places", 0.2)
+    by_phrasing, by_entry = load(), load(validation_split="entries")
+    assert len(by_phrasing.validation) == len(by_entry.validation) == 6
+    trained = {row.entry for row in by_phrasing.train}
+    assert {row.entry for row in by_phrasing.validation} <= trained and len(trained) == 10
+    assert not {row.entry for row in by_entry.validation} & {row.entry for row in by_entry.train}
+    write_rows("places/train.jsonl", rows[:10])
+    assert load().validation == load(validation_split="entries").validation
 
 
 def test_without_two_phrasings_of_a_fact_none_is_set_aside() -> None:

@@ -15,7 +15,7 @@ from crma_adapters.errors import DataError
 from crma_adapters.store.names import check_domain_name
 from crma_training.data.rows import Row
 from crma_training.data.sources import SUFFIXES, Raw, read_file, read_hub, read_questions, rows_of
-from crma_training.data.split import HOLDOUT_SHARE, split_rows
+from crma_training.data.split import HOLDOUT_SHARE, ValidationSplit, split_rows, validation_rows
 
 OUT_OF_DOMAIN = "out_of_domain"
 MANIFEST = "manifest.json"
@@ -65,12 +65,13 @@ def load_dataset(
     names: Sequence[str] | None = None,
     *,
     validation_share: float = 0.0,
+    validation_split: ValidationSplit = "phrasings",
     columns: Mapping[str, str] | None = None,
     refuse_leaks: bool = True,
 ) -> Dataset:
     """Reads the named domains, or all in the manifest's order (alphabetical without a manifest).
 
-    `validation_share`, `columns` and `refuse_leaks` are as in `load_domain`.
+    `validation_share` and what follows it are as in `load_domain`.
 
     Raises:
         DataError: no such folder, no domains, unknown domain, bad row, or a question in train and holdout.
@@ -84,7 +85,15 @@ def load_dataset(
     if len(set(chosen)) != len(chosen):
         raise DataError(f"--domains names one twice: {','.join(chosen)}; name each once")
     domains = tuple(
-        load_domain(directory, name, validation_share, columns, refuse_leaks=refuse_leaks) for name in chosen
+        load_domain(
+            directory,
+            name,
+            validation_share,
+            columns,
+            validation_split=validation_split,
+            refuse_leaks=refuse_leaks,
+        )
+        for name in chosen
     )
     elsewhere = _router_questions(directory / OUT_OF_DOMAIN)
     return Dataset(domains, elsewhere, _digest(domains, elsewhere))
@@ -112,13 +121,14 @@ def load_domain(
     validation_share: float = 0.0,
     columns: Mapping[str, str] | None = None,
     *,
+    validation_split: ValidationSplit = "phrasings",
     refuse_leaks: bool = True,
 ) -> DomainData:
     """Reads one domain in either form. Raises as `load_dataset`.
 
-    Without a `validation.jsonl`, `validation_share` of the training questions become the validation rows
-    (0: none). `columns` gives the names that the files' fields have instead of ours. With `refuse_leaks` a
-    question of one part that also stands in another is refused.
+    Without a `validation.jsonl`, `validation_share` of the training rows become the validation rows (0:
+    none), taken by `validation_rows`. `columns` gives the names that the files' fields have instead of ours.
+    With `refuse_leaks` a question of one part that also stands in another is refused.
     """
     check_domain_name(name)
     source = domain_source(directory, name)
@@ -130,7 +140,8 @@ def load_domain(
         train, holdout = parts["train"], parts["holdout"]
     validation = parts.get("validation", ())
     if not validation and validation_share > 0:
-        train, validation = split_rows(train, validation_share, f"{directory}: the training rows of {name}")
+        label = f"{directory}: the training rows of {name}"
+        train, validation = validation_rows(train, validation_share, validation_split, label)
     if refuse_leaks:
         _refuse_leaks(train, validation, holdout)
     return DomainData(name, train, holdout, _router_questions(folder), validation)

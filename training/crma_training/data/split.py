@@ -3,11 +3,14 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
 
 from crma_adapters.errors import DataError
 from crma_training.data.checks.similar import Similarity
 from crma_training.data.rows import Row
 
+ValidationSplit = Literal["phrasings", "entries"]
+VALIDATION_SPLITS: tuple[ValidationSplit, ...] = ("phrasings", "entries")
 HOLDOUT_SHARE = 0.1  # of the distinct questions of a domain that brings no holdout of its own
 
 
@@ -64,6 +67,26 @@ def split_phrasings(
         )
     aside = {row.key for row in sorted(chosen, key=lambda row: _hash(f"{row.entry}/{row.answer}"))[:count]}
     return tuple(row for row in rows if row.key not in aside), tuple(row for row in rows if row.key in aside)
+
+
+def validation_rows(
+    rows: Sequence[Row], share: float, how: ValidationSplit, location: object
+) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """The rows that stay and `share` of them that choices are made on.
+
+    "phrasings": of facts that stay trained (`split_phrasings`), so that their loss says whether what is
+    trained is learnt; by entries where no fact is asked for twice. "entries": of facts that are not trained
+    (`split_rows`), whose loss rises while facts are learnt by heart.
+
+    Raises:
+        DataError: as `split_rows`.
+    """
+    if how == "phrasings":
+        try:
+            return split_phrasings(rows, max(2, round(share * len(rows))), location)
+        except DataError:
+            pass
+    return split_rows(rows, share, location)
 
 
 def _hash(text: str) -> bytes:
