@@ -47,7 +47,8 @@ def test_counts_by_arm_and_domain() -> None:
 def test_says_which_arms_are_left_out() -> None:
     text = ablation_report(results(), ABOUT).markdown()
     assert "does not list its model for every domain: lora-only (`DOMAIN-lora`)." in text
-    assert "does not list its model for every domain: crma-only (`backbone`)." in text
+    assert "does not list its model for every domain: mixer-only (`DOMAIN-mixer`)." in text
+    assert "does not list its model for every domain: backbone (`backbone`)." in text
     assert "every domain: base" not in text
 
 

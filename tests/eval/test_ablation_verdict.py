@@ -23,10 +23,11 @@ def results(**right: str) -> Results:
 
 def test_better() -> None:
     (said,) = verdicts(results(on=8 * "1" + "00", off=10 * "0"))
-    assert said == (
+    assert said.startswith(
         "on is better than off (the same weights with CRMA switched off) by 8 of 10: 8 against 0 of 10 "
         "right, McNemar's exact p = 0.008. 0 of 10 answers are the same in both."
     )
+    assert said.endswith("not that CRMA makes a better model, which is what on against lora-only says.")
 
 
 def test_worse() -> None:
@@ -36,7 +37,7 @@ def test_worse() -> None:
 
 def test_not_shown() -> None:
     off, base = verdicts(results(on="1110", off="1101", base="0000"))
-    assert off == (
+    assert off.startswith(
         "No difference between on and off (the same weights with CRMA switched off) was shown: 3 against 3 "
         "of 4 right, McNemar's exact p = 1.000. That does not show that there is none. 2 of 4 answers are "
         "the same in both."

@@ -8,6 +8,7 @@ import pytest
 
 from crma_adapters.errors import ConfigError
 from crma_training.adapter import at_work
+from crma_training.methods.consolidated import Consolidated
 from crma_training.methods.registry import METHODS, methods_named
 
 MakeCourse = Callable[..., Any]
@@ -24,14 +25,17 @@ def test_a_run_in_one_process_equals_one_in_a_process_per_domain(make_course: Ma
 
 
 def assert_servable(course: Any, method: Any, stages: tuple[Path, ...]) -> None:
-    """Every adapter that answers loads and answers better than the bare model on the domain learnt last."""
+    """What answers loads and answers better than the bare model on the domain learnt last; a student of other
+    adapters answers otherwise than it.
+    """
     bench, tasks = course.load()
     serving = method.serving(stages, len(tasks) - 1)
     assert serving is not None
-    assert serving.adapter is not None
+    assert serving.adapter is not None or serving.backbone is not None
     bare = bench.loss(tasks[-1].train)
     with at_work(bench.model, serving.adapter, serving.backbone):
-        assert bench.loss(tasks[-1].train) < bare
+        loss = bench.loss(tasks[-1].train)
+    assert loss != bare if isinstance(method, Consolidated) else loss < bare
 
 
 def test_unknown_names_are_refused() -> None:
