@@ -28,6 +28,7 @@ class RoutingDecision:
     reason: a sentence for people. cause: the same for metrics, one of `CAUSES`.
     asked: what of the text was read as the question. carries: probability, 0 to 1, that it only carries a
     conversation on. words: how many `asked` has. vector: (D,) of it, what conversations are compared by.
+    place: its place on the map of the examples (`example_map`), where that has been drawn.
     """
 
     domain: str | None
@@ -42,6 +43,7 @@ class RoutingDecision:
     carries: float = 0.0
     words: int = 0
     vector: Embeddings | None = field(default=None, repr=False, compare=False)
+    place: tuple[float, float] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

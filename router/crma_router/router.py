@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
@@ -14,17 +15,21 @@ from crma_router.classifier.fit import ACCEPTANCE, fit_model
 from crma_router.classifier.model import RouterModel
 from crma_router.drift import ReferenceStats
 from crma_router.encoders.base import Embedder, Embeddings, open_embedder
+from crma_router.example_map import ExampleMap
 from crma_router.policy import ClassifierOutput, Policy, RoutingDecision, decide
-from crma_router.roles.reading import TurnReading, read_turns, vector_of
+from crma_router.roles.reading import TurnReading, read_turns
 from crma_router.roles.role_classifier import RoleClassifier, fit_roles
-from crma_router.text.clip import clip
-from crma_router.text.language import language_of
+from crma_router.text.words import count_words, language_of
 
 __all__ = ["Router", "RouterData", "RoutingDecision", "fit_router"]
 
 _DECIDED_LATELY = 512
 _LEANS = 0.4
 """From which probability of only carrying on a question is decided by what is given with it."""
+
+_SHORT_TEXT = 300  # characters
+_EMBEDDED_LATELY = 4096
+"""Short texts whose vectors are kept: 8 MB of 512 dimensions."""
 
 _FOR_ROLES = 1000  # questions that the role classifier sees
 
@@ -48,6 +53,7 @@ class Router:
                 "another model goes by that name: restore it, or fit the router again"
             )
         self._decided: OrderedDict[str, RoutingDecision] = OrderedDict()
+        self._embedded: OrderedDict[str, Embeddings] = OrderedDict()
         self._lock = Lock()
 
     @property
@@ -64,6 +70,11 @@ class Router:
     def usual(self) -> ReferenceStats:
         """What its decisions usually look like."""
         return self.model.usual
+
+    @cached_property
+    def example_map(self) -> ExampleMap:
+        """Its examples in two dimensions. Decisions from then on have their place in it."""
+        return ExampleMap.of(self.model.classifier)
 
     def route(self, text: str) -> RoutingDecision:
         """Decide for one turn of any length; a turn without words, or that asks nothing, falls back."""
@@ -98,56 +109,51 @@ class Router:
         if not turns:
             return []
         clean = [self._corrected(turn.encode("utf-8", "replace").decode("utf-8")) for turn in turns]
-        readings, vectors = read_turns(clean, self.embedder, self.model.roles)
-        whole = [one.asked or one.context or clip(turn) for one, turn in zip(readings, clean, strict=True)]
-        self._embed(readings, whole, vectors)
-        texts = list(
-            dict.fromkeys(text for text in (*whole, *(one.context for one in readings)) if text in vectors)
-        )
-        embedded = np.stack([vectors[text] for text in texts]) if texts else None
-        known = [] if embedded is None else self.model.classifier.outputs(embedded)
-        outputs = dict(zip(texts, known, strict=True))
-        return [
-            self._decision(one, text, outputs, vectors) for one, text in zip(readings, whole, strict=True)
+        readings = read_turns(clean, self._encode, self.model.roles)
+        passages = [
+            passage
+            for one in readings
+            for passage in (one.read, one.context if _leans(one) else None)
+            if passage is not None
         ]
+        vectors = np.stack([one.vector for one in passages]) if passages else np.zeros((0, 1), np.float32)
+        outputs = dict(zip(map(id, passages), self.model.classifier.outputs(vectors), strict=True))
+        return [self._decision(one, outputs) for one in readings]
 
-    def _embed(self, readings: list[TurnReading], whole: list[str], vectors: dict[str, Embeddings]) -> None:
-        """Add to `vectors` those of the texts that are decided on; long ones are the mean of their pieces."""
-        rest: list[str] = []
-        for one, text in zip(readings, whole, strict=True):
-            for wanted, parts in ((text, one.asked_parts or one.parts), (one.context, one.context_parts)):
-                if not one.parts or not wanted or wanted in vectors:
-                    continue
-                mean = vector_of(wanted, parts, vectors)
-                if mean is None:
-                    rest.append(wanted)
-                else:
-                    vectors[wanted] = mean
-        rest = list(dict.fromkeys(rest))
-        if rest:
-            vectors |= dict(zip(rest, self.embedder.encode(rest), strict=True))
+    def _encode(self, texts: list[str]) -> Embeddings:
+        """(N, D). What stands around questions comes again and again: short texts are embedded once."""
+        new = [text for text in texts if text not in self._embedded]
+        found = dict(zip(new, self.embedder.encode(new), strict=True)) if new else {}
+        with self._lock:
+            vectors = [self._embedded[text] if text in self._embedded else found[text] for text in texts]
+            for text, vector in found.items():
+                if len(text) <= _SHORT_TEXT:
+                    self._embedded[text] = vector
+            while len(self._embedded) > _EMBEDDED_LATELY:
+                self._embedded.popitem(last=False)
+        return np.stack(vectors)
 
-    def _decision(
-        self,
-        reading: TurnReading,
-        text: str,
-        outputs: dict[str, ClassifierOutput],
-        vectors: dict[str, Embeddings],
-    ) -> RoutingDecision:
-        if not reading.parts:
+    def _decision(self, reading: TurnReading, outputs: dict[int, ClassifierOutput]) -> RoutingDecision:
+        passage = reading.read
+        if passage is None:
             return self._without_words()
-        decision = self._of_text(text, outputs[text])
-        if not reading.asked and not reading.context:
+        decision = self._of_text(passage.text, outputs[id(passage)])
+        if reading.asked is None and reading.context is None:
             reason = "the turn asks nothing: it only says how to answer"
             decision = replace(decision, domain=None, path="fallback", cause="form", reason=reason)
-        leans = not reading.asked or reading.carries >= _LEANS
-        if leans and reading.context and decision.domain is None:
-            given = self._of_text(reading.context, outputs[reading.context])
+        if reading.context and _leans(reading) and decision.domain is None:
+            given = self._of_text(reading.context.text, outputs[id(reading.context)])
             if given.domain is not None:
                 reason = f"the question says little, and what is given with it decides: {given.reason}"
                 decision = replace(given, reason=reason, cause="context")
-        words = len(text.split()) + sum(ord(one) > 0x2E80 for one in text) // 2
-        return replace(decision, asked=text, carries=reading.carries, words=words, vector=vectors[text])
+        return replace(
+            decision,
+            asked=passage.text,
+            carries=reading.carries,
+            words=int(count_words(passage.text)),
+            vector=passage.vector,
+            place=self.example_map.place(passage.vector) if "example_map" in self.__dict__ else None,
+        )
 
     def _of_text(self, text: str, output: ClassifierOutput) -> RoutingDecision:
         decision = decide(output, self.model.policy)
@@ -205,6 +211,11 @@ def fit_router(
     if roles is None:
         roles = fit_roles(embedder, _some_questions(data, seed), seed)
     return Router(fit_model(examples, embedder, roles, seed, acceptance), embedder)
+
+
+def _leans(reading: TurnReading) -> bool:
+    """Whether what is given may decide: the question is missing, or only carries on."""
+    return reading.asked is None or reading.carries >= _LEANS
 
 
 def _some_questions(data: RouterData, seed: int) -> list[str]:

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.middleware import Middleware
 
 from crma_server.admin.api import decisions_router
+from crma_server.admin.map_api import LiveMap, map_router
 from crma_server.dashboard import dashboard_router
 from crma_server.http.auth import AuthMiddleware
 from crma_server.http.body import BodyMiddleware
@@ -85,10 +86,11 @@ def _ready_route(drain: Drain, not_ready: Callable[[], str | None]) -> Callable[
     return ready
 
 
-def add_dashboard(app: FastAPI, decisions: Decisions, closing: Callable[[], bool]) -> None:
-    """Add the dashboard and its stream of decisions, which ends when `closing` says so."""
+def add_dashboard(app: FastAPI, decisions: Decisions, closing: Callable[[], bool], live_map: LiveMap) -> None:
+    """Add the dashboard, its map, and its stream of decisions, which ends when `closing` says so."""
     app.include_router(dashboard_router())
     app.include_router(decisions_router(decisions, closing))
+    app.include_router(map_router(live_map))
 
 
 def watch_app(app: FastAPI, settings: Settings, decisions: Decisions, *, traced: bool) -> None:

@@ -10,9 +10,9 @@ from crma_adapters.errors import DataError
 from crma_eval.routing.alone import measure_alone
 from crma_eval.routing.counted import Counted, Decided, shown
 from crma_eval.routing.fresh_judge import judge_questions, judge_shapes, judge_talks
-from crma_eval.routing.fresh_summary import fresh_result
+from crma_eval.routing.fresh_summary import UNSEEN, fresh_result
 from crma_eval.routing.sets import fresh
-from crma_eval.routing.sets.dialogues import CHANGES, LANGUAGES, talks
+from crma_eval.routing.sets.dialogues import CHANGES, LANGUAGES, later_talks, talks
 from crma_eval.routing.sets.fresh import FreshQuestion, fresh_questions
 from crma_eval.routing.sets.wrapped import questions_to_wrap, shapes
 from crma_eval.stats import interval
@@ -70,9 +70,9 @@ def test_a_package_with_another_text_than_was_labelled_is_refused(monkeypatch: p
         fresh_questions()
 
 
-def test_twelve_shapes_six_of_them_open_hold_the_question_and_no_braces_of_ours() -> None:
+def test_eighteen_shapes_six_of_them_unseen_hold_the_question_and_no_braces_of_ours() -> None:
     every = shapes()
-    assert len(every) == 12 and sum(one.open for one in every) == 6
+    assert Counter(one.part for one in every) == {"open": 6, "closed": 6, "unseen": 6}
     questions = questions_to_wrap(asked())
     counts = Counter(one.domain for one in questions)
     assert counts.pop(None) == 20 and counts == dict.fromkeys(DOMAINS, 10)
@@ -91,6 +91,17 @@ def test_conversations_change_and_follow_in_five_languages() -> None:
             "user"
         ]
         assert (talk.before != talk.domain) == (talk.kind in CHANGES)
+
+
+def test_the_later_conversations_halves_share_no_question() -> None:
+    questions = [one for language in LANGUAGES for one in asked(language)]
+    halves = [later_talks("tuning", questions), later_talks("unseen", questions)]
+    for found in halves:
+        assert {one.language for one in found} == set(LANGUAGES)
+        assert {one.kind for one in found} >= {"leaves", "follow-up of its own", *CHANGES}
+        assert all((one.domain is None) == (one.kind == "leaves") for one in found)
+    turns = [{m["content"] for one in found for m in one.messages if m["role"] == "user"} for found in halves]
+    assert not turns[0] & turns[1] - {"cool"}  # which is said in three languages
 
 
 @pytest.mark.parametrize(
@@ -117,7 +128,7 @@ def test_the_report_names_what_failed_and_quotes_it_only_if_told(quoted: bool) -
     result = fresh_result(
         judge_questions(router, questions),
         judge_shapes(router, shapes(), questions_to_wrap(questions)),
-        judge_talks(router, talks([one for language in LANGUAGES for one in asked(language, 8)])),
+        {UNSEEN: judge_talks(router, talks([one for language in LANGUAGES for one in asked(language, 8)]))},
         alone,
         quoted=quoted,
     )

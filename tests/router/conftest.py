@@ -1,5 +1,6 @@
 """An embedder of words that needs no weights, and routers fitted with it in milliseconds."""
 
+import itertools
 import random
 import zlib
 from dataclasses import dataclass
@@ -74,6 +75,18 @@ def data() -> RouterData:
 def unseen() -> RouterData:
     """More questions like those of `data`."""
     return sample(120, 2)
+
+
+@pytest.fixture(scope="session")
+def more_data() -> tuple[RouterData, RouterData]:
+    """150 questions of each, and others of the same kind."""
+    return sample(150, 1), sample(150, 2)
+
+
+@pytest.fixture(scope="session")
+def bare_chat() -> list[str]:
+    """Words of small talk in no frame that questions share."""
+    return [" ".join(words) for words in itertools.combinations(CHAT.split(), 3)]
 
 
 @pytest.fixture(scope="session")

@@ -70,9 +70,10 @@ def replaced(name: str, data: bytes) -> Change:
     return apply
 
 
-def test_a_router_of_an_earlier_release_is_told_apart(saved: Path) -> None:
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_router_of_an_earlier_release_is_told_apart(saved: Path, number: int) -> None:
     assert not is_earlier(saved)
-    document(lambda it: it.update(format=1))(saved)
+    document(lambda it: it.update(format=number))(saved)
     assert is_earlier(saved)
     with pytest.raises(EarlierRouterError, match="crma-route --adapters DIR upgrade"):
         load_model(saved)
@@ -86,7 +87,7 @@ def test_a_router_of_an_earlier_release_is_told_apart(saved: Path) -> None:
         (lambda folder: (folder / TENSORS_NAME).unlink(), "is missing"),
         (replaced(DOCUMENT_NAME, b"{"), "not JSON"),
         (replaced(TENSORS_NAME, b"\x80\x04" + pickle.dumps({"weight": 1})), "pickle"),
-        (document(lambda it: it.update(format=3)), "format 3"),
+        (document(lambda it: it.update(format=4)), "format 4"),
         (document(lambda it: it.update(surprise=1)), "surprise"),
         (document(lambda it: it.pop("temperature")), "temperature"),
         (document(lambda it: it.update(temperature=0.0)), "temperature"),

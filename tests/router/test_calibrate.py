@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from crma_router.classifier.calibration import balanced_quantile, class_weights, fit_temperature, standardise
-from crma_router.classifier.head import softmax
+from crma_router.classifier.domain_classifier import softmax
 
 
 @pytest.mark.parametrize("temperature", [0.25, 1.0, 4.0])

@@ -11,11 +11,13 @@ from crma_adapters.errors import RouterError
 from crma_adapters.store.card import AdapterCard, CardData, CardLoss, CardTraining
 from crma_adapters.store.release import AdapterEntry
 from crma_adapters.store.store import Store
+from crma_router.classifier.artifact import DOCUMENT_NAME
 from crma_router.classifier.kept_examples import save_examples
 from crma_router.cli.change import calibrate, load_live, publish_change
 from crma_router.cli.main import main
 from crma_router.encoders.sentence_transformers import SentenceTransformerEmbedder
 from crma_router.policy import Policy
+from crma_router.roles.role_classifier import everything_asked
 from crma_router.router import Router, RouterData, fit_router
 
 FINGERPRINT = "ab" * 32
@@ -44,14 +46,20 @@ def adapter_folder(parent: Path, name: str) -> Path:
     return folder
 
 
-def publish(root: Path, scratch: Path, *, with_router: bool, keep: bool = True) -> Store:
+def publish(
+    root: Path, scratch: Path, *, with_router: bool, keep: bool = True, earlier: bool = False
+) -> Store:
     store = Store(root)
     parts = {name: store.add_adapter(name, adapter_folder(scratch, name)) for name in WORDS}
     router = None
     if with_router:
         examples = {name: [f"What is {word}?" for word in words.split()] for name, words in WORDS.items()}
         data = RouterData(examples, CHAT.split("|"))
-        fit_router(data, SentenceTransformerEmbedder()).save(scratch / "router")
+        router_of = fit_router(data, SentenceTransformerEmbedder(), roles=everything_asked(384))
+        router_of.save(scratch / "router")
+        if earlier:
+            path = scratch / "router" / DOCUMENT_NAME
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
         if keep:
             save_examples(data, scratch / "router")
         router = store.add_router(scratch / "router")
@@ -224,6 +232,22 @@ def test_a_router_whose_examples_were_not_kept_changes_by_their_vectors(
     assert "\nlike " not in capsys.readouterr().out
     assert main(["calibrate", *here, "--min-confidence", "0.9"]) == 0
     assert store.live().number == 3
+
+
+def test_a_router_of_an_earlier_release_is_fitted_again_on_its_examples(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crma_router.router.fit_roles", lambda *_: everything_asked(384))  # takes a minute
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    store = publish(tmp_path / "store", scratch, with_router=True, earlier=True)
+    here = ["--adapters", str(store.root)]
+    assert main([*here, "fever"]) == 2
+    assert "crma-route --adapters DIR upgrade" in capsys.readouterr().err
+    assert main(["upgrade", *here, "--embedder", "all-MiniLM-L6-v2"]) == 0
+    assert "release 2 is live" in capsys.readouterr().out
+    assert main([*here, "--json", "What is a fever?"]) == 0
+    assert json.loads(capsys.readouterr().out)["domain"] == "medical"
 
 
 def test_a_change_is_refused_if_another_release_went_live(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from crma_adapters.errors import RouterError
 from crma_router.classifier.augment import Augmentation
 from crma_router.classifier.data import FEWEST_EXAMPLES, RouterData, embed_examples
-from crma_router.classifier.head import digest_of, pack, unpack
+from crma_router.classifier.domain_classifier import digest_of, pack, unpack
 from crma_router.encoders.base import Embedder, Embeddings
 
 TEN = [f"question {number}" for number in range(10)]

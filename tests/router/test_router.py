@@ -93,3 +93,30 @@ def test_what_was_asked_before_is_known_and_decided_alike(router: Router, embedd
     decision = fresh.route(text)
     assert fresh.route_known(text) == decision
     assert fresh.route_known(text + " and a rash") is None
+
+
+def test_the_map_parts_the_domains_and_says_where_a_text_falls(router: Router, unseen: RouterData) -> None:
+    drawn = router.example_map
+    assert drawn.points.shape == (len(drawn.labels), 2) and set(drawn.labels) == {*router.domains, None}
+    centres = {
+        name: drawn.points[np.array([label == name for label in drawn.labels])].mean(axis=0)
+        for name in router.domains
+    }
+    text = unseen.examples["legal"][0]
+    decision = router.route(text + "!")  # not one that was decided before the map was drawn
+    assert decision.place is not None and decision.vector is not None
+    assert decision.place == drawn.place(decision.vector)
+    spread = min(float(np.linalg.norm(centres[a] - centres[b])) for a in centres for b in centres if a < b)
+    assert spread > 0.1
+    nearest = [
+        min(centres, key=lambda name: float(np.linalg.norm(np.array(one.place) - centres[name])))
+        for one in router.route_many([f"{text} !" for text in unseen.examples["legal"]])
+    ]
+    assert nearest.count("legal") > 0.6 * len(nearest)
+
+
+def test_one_domain_alone_has_a_map_too(data: RouterData, embedder: Embedder) -> None:
+    alone = fit_router(
+        RouterData({"legal": data.examples["legal"]}, []), embedder, roles=everything_asked(48)
+    )
+    assert np.isfinite(alone.example_map.points).all() and alone.example_map.points.shape[1] == 2

@@ -40,6 +40,26 @@ def told(turn: str) -> list[tuple[str, Kind, str]]:
         ("```python\nx = 1\n```\nfix this", [("x = 1", "fenced", ""), ("fix this", "plain", "")]),
         ("> he said so\nIs it true?", [("he said so", "quoted", ""), ("Is it true?", "plain", "")]),
         ("<b>no end", [("<b>no end", "plain", "")]),
+        (
+            "<chat>\nUSER: What is bail?\nBOT: Money.\n</chat>",
+            [
+                ("USER:", "label", ""),
+                ("What is bail?", "tagged", "USER"),
+                ("BOT:", "label", ""),
+                ("Money.", "tagged", "BOT"),
+            ],
+        ),
+        ("[9:05 pm] Ann: What is bail?", [("Ann:", "label", ""), ("What is bail?", "plain", "Ann")]),
+        (
+            "[My question]\nWhat is bail?\n[End]",
+            [("My question", "label", ""), ("What is bail?", "plain", "My question"), ("End", "label", "")],
+        ),
+        (
+            '{"id": 7, "ask": "What is\\n\\"bail\\" here?", "to": "me"}',
+            [('{"id": 7, , "to": "me"}', "data", ""), ('What is\n"bail" here?', "data", "ask")],
+        ),
+        ("> Hi. What is bail?", [("Hi.", "quoted", ""), ("What is bail?", "quoted", "")]),
+        ("2. What is bail?", [("2. What is bail?", "plain", "")]),
         ("?!", []),
     ],
 )

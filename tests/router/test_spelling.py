@@ -2,8 +2,8 @@
 
 import pytest
 
-from crma_router.text.clip import BUDGET_CHARACTERS
 from crma_router.text.spelling import spelling
+from crma_router.text.words import BUDGET_CHARACTERS
 
 
 @pytest.mark.parametrize(

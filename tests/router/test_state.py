@@ -28,7 +28,7 @@ def own(
 
 
 CODE_SURE = own({"code": 0.97, "medical": 0.03})
-CODE_LIKELY = own({"code": 0.7, "medical": 0.3})
+CODE_LIKELY = own({"code": 0.62, "medical": 0.38})
 CODE_CLEAR = own({"code": 0.8, "law": 0.15, "medical": 0.05})
 NOTHING = own({"code": 0.6, "medical": 0.4}, distance=5.0)
 MEDICAL = own({"code": 0.02, "medical": 0.98})
@@ -50,7 +50,8 @@ def test_what_only_carries_on_stays() -> None:
     assert after("medical", replace(NOTHING, carries=0.9)) == ("medical", "sticky", "follow-up")
     assert after("medical", replace(CODE_LIKELY, carries=0.9)) == ("medical", "sticky", "follow-up")
     assert after("medical", replace(CODE_SURE, carries=0.99, words=3)) == ("medical", "sticky", "follow-up")
-    assert after("medical", replace(NOTHING, words=2)) == ("medical", "sticky", "follow-up")
+    assert after("medical", replace(NOTHING, words=2, carries=0.3)) == ("medical", "sticky", "follow-up")
+    assert after("medical", replace(NOTHING, words=2)) == (None, "fallback", "out of domain")
 
 
 def test_a_short_turn_that_leans_elsewhere_stays_a_long_one_goes() -> None:
@@ -64,7 +65,17 @@ def test_what_is_unlike_everything_leaves_and_what_is_like_the_turn_before_stays
     near = own({"code": 0.6, "medical": 0.4}, distance=1.5)
     assert after("medical", near, before=MEDICAL) == ("medical", "sticky", "near")
     assert after("medical", replace(near, vector=EAST), before=MEDICAL) == (None, "fallback", "out of domain")
-    assert after("code", near) == ("code", "sticky", "near")
+    assert after("code", near) == (None, "fallback", "out of domain")
+    assert after("code", replace(near, ood_distance=1.25)) == ("code", "sticky", "near")
+
+
+def test_in_a_conversation_a_likely_turn_of_another_domain_may_be_a_little_outside() -> None:
+    nearly = own({"code": 0.9, "medical": 0.1}, distance=1.25)
+    assert after("medical", nearly) == ("code", "routed", "near")
+    assert after(None, nearly) == (None, "fallback", "out of domain")
+    assert after("medical", replace(nearly, ood_distance=1.4)) == (None, "fallback", "out of domain")
+    assert after("medical", replace(nearly, confidence=0.7)) == (None, "fallback", "out of domain")
+    assert after("medical", replace(nearly, carries=0.8)) == ("medical", "sticky", "follow-up")
 
 
 def test_a_turn_that_carries_on_a_conversation_of_no_domain_is_of_none() -> None:

@@ -194,10 +194,12 @@ def small_router(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A router folder fitted on the questions above with the real embedder."""
     from crma_router.classifier.data import RouterData
     from crma_router.encoders.sentence_transformers import SentenceTransformerEmbedder
+    from crma_router.roles.role_classifier import everything_asked
     from crma_router.router import fit_router
 
     folder = tmp_path_factory.mktemp("router") / "router"
-    fit_router(RouterData(QUESTIONS, SMALL_TALK), SentenceTransformerEmbedder()).save(folder)
+    roles = everything_asked(384)  # to fit one takes a minute
+    fit_router(RouterData(QUESTIONS, SMALL_TALK), SentenceTransformerEmbedder(), roles=roles).save(folder)
     return folder
 
 

@@ -289,7 +289,8 @@ def test_a_log_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
 
 def test_the_dashboard_and_its_stream_are_there() -> None:
     app = FastAPI()
-    add_dashboard(app, Decisions(), lambda: False)
+    add_dashboard(app, Decisions(), lambda: False, lambda: (3, None))
     client = TestClient(app)
     assert "<title>crma</title>" in client.get("/crma").text
     assert client.get("/crma/v1/decisions").json() == {"decisions": []}
+    assert client.get("/crma/v1/map").json() == {"release": 3, "domains": [], "points": []}

@@ -17,6 +17,12 @@ Train = Callable[..., Release]
 WriteRows = Callable[..., Path]
 
 
+@pytest.fixture(autouse=True)
+def few_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What reads turns is fitted on few, which takes a second instead of most of a minute."""
+    monkeypatch.setattr("crma_router.roles.role_classifier.TURNS", 200)
+
+
 def test_the_router_knows_every_domain_of_the_release_and_small_talk(train: Train, tmp_path: Path) -> None:
     release = train(domains=("code", "medical", "legal"), router=True, steps=1)
     assert release.router is not None

@@ -7,8 +7,8 @@ from crma_eval.task import Context, Result
 
 DESCRIPTION = """\
 Asks a router of the five demo domains real questions that no router was fitted on or tuned to, in six
-languages, alone, inside twelve shapes in which clients send them, and in conversations; and times a decision.
-The questions are read from published packages, fetched once. Status 1 if a goal is missed.
+languages, alone, inside eighteen shapes in which clients send them, and in conversations; and times a
+decision. The questions are read from published packages, fetched once. Status 1 if a goal is missed.
 """
 
 
@@ -24,8 +24,8 @@ def run(context: Context) -> Result:
     """Time, then ask."""
     from crma_eval.routing.alone import measure_alone
     from crma_eval.routing.fresh_judge import judge_questions, judge_shapes, judge_talks
-    from crma_eval.routing.fresh_summary import fresh_result
-    from crma_eval.routing.sets.dialogues import talks
+    from crma_eval.routing.fresh_summary import UNSEEN, fresh_result
+    from crma_eval.routing.sets.dialogues import later_talks, talks
     from crma_eval.routing.sets.fresh import fresh_questions
     from crma_eval.routing.sets.wrapped import questions_to_wrap, shapes
     from crma_router.router import Router
@@ -39,7 +39,11 @@ def run(context: Context) -> Result:
     return fresh_result(
         judge_questions(router, questions),
         judge_shapes(router, every_shape, wrapped),
-        judge_talks(router, talks(questions)),
+        {
+            UNSEEN: judge_talks(router, later_talks("unseen", questions)),
+            "questions written later, for tuning": judge_talks(router, later_talks("tuning", questions)),
+            "the fresh questions": judge_talks(router, talks(questions)),
+        },
         alone,
         quoted=context.args.quote,
     )

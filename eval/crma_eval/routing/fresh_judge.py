@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from crma_eval.routing.as_served import TextRouter, decide, decide_text
 from crma_eval.routing.counted import Counted, Decided
-from crma_eval.routing.sets.dialogues import CHANGES, FOLLOWING, Talk
+from crma_eval.routing.sets.dialogues import CHANGES, FOLLOWING, LEAVING, Talk
 from crma_eval.routing.sets.fresh import FreshQuestion
 from crma_eval.routing.sets.wrapped import Shape
 
@@ -64,6 +64,7 @@ class JudgedTalks:
     language: str
     changes: Counted
     following: Counted
+    leaving: Counted
 
     @property
     def false_switches(self) -> int:
@@ -117,6 +118,7 @@ def judge_talks(router: TextRouter, talks: Sequence[Talk]) -> list[JudgedTalks]:
             language,
             Counted.of(one for talk, one in pairs if talk.language == language and talk.kind in CHANGES),
             Counted.of(one for talk, one in pairs if talk.language == language and talk.kind in FOLLOWING),
+            Counted.of(one for talk, one in pairs if talk.language == language and talk.kind in LEAVING),
         )
         for language in dict.fromkeys(talk.language for talk in talks)
     ]

@@ -1,7 +1,7 @@
 """The report of `crma-eval routing --on fresh`: goals, tables, single failures."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from crma_eval.report import Goal, Report, Section
@@ -20,6 +20,9 @@ LANGUAGE_NAMES = {
     "it": "Italian",
     "zh": "Chinese",
 }
+UNSEEN = "questions written later, unseen"
+"""The set of conversations that the goals are on."""
+
 TITLE = "Routing what people really send: fresh questions, languages, wrappers, conversations"
 _WORDS = (
     "Real questions from public query logs and forums, labelled by reading before the router was built, none "
@@ -30,21 +33,26 @@ _SHAPES = (
     "The same questions as they were asked and inside each shape; *kept* is the wrapped share of the plain "
     "one. Passages that come with a question are of another domain."
 )
+_PARTS = {"open": "may be trained on", "closed": "looked at since", "unseen": "unseen"}
 _TALKS = (
     "*Followed*: a turn of another domain is sent there at once. A follow-up or thanks sent to a third "
-    "domain is a false switch; one left to the backbone is dropped."
+    "domain is a false switch; one left to the backbone is dropped. *Left*: a question of no domain goes to "
+    "no adapter, whatever the conversation is on. Of the questions written later one half was for tuning the "
+    "rules of conversations, the other was not looked at; the goals are on that one."
 )
 
 
 def fresh_result(
     questions: JudgedQuestions,
     shapes: Sequence[JudgedShape],
-    talks: Sequence[JudgedTalks],
+    talks: Mapping[str, Sequence[JudgedTalks]],
     alone: Alone,
     *,
     quoted: bool,
 ) -> Result:
-    """`quoted`: whether single failures are quoted, or named by their place in a package."""
+    """talks: by the set that they are of, the unseen ones under `UNSEEN`.
+
+    quoted: whether single failures are quoted, or named by their place in a package."""
     goals = _goals(questions, shapes, talks, alone)
     failures = _failures(questions, shapes, talks)
     report = Report(
@@ -62,7 +70,7 @@ def fresh_result(
             _english(questions),
             _languages(questions),
             _shapes(shapes),
-            _talks(talks),
+            *(_talks(name, of_set) for name, of_set in talks.items()),
             alone.section(),
             _kinds(failures),
             _single(failures, quoted),
@@ -76,7 +84,10 @@ def _languages_of(questions: JudgedQuestions) -> list[str]:
 
 
 def _goals(
-    questions: JudgedQuestions, shapes: Sequence[JudgedShape], talks: Sequence[JudgedTalks], alone: Alone
+    questions: JudgedQuestions,
+    shapes: Sequence[JudgedShape],
+    talks: Mapping[str, Sequence[JudgedTalks]],
+    alone: Alone,
 ) -> list[Goal]:
     english = questions.inside(ENGLISH)
     goals = [
@@ -91,8 +102,8 @@ def _goals(
     goals += [_least(f"{one.shape.name}: kept", 0.9, one.kept) for one in shapes]
     outside = Counted.of(decided for one in shapes for decided in one.outside.decided)
     goals.append(_least("wrapped questions of none left alone", 0.9, outside.share))
-    changes = Counted.of(decided for one in talks for decided in one.changes.decided)
-    following = Counted.of(decided for one in talks for decided in one.following.decided)
+    changes = Counted.of(decided for one in talks[UNSEEN] for decided in one.changes.decided)
+    following = Counted.of(decided for one in talks[UNSEEN] for decided in one.following.decided)
     goals.append(_least("changes of topic followed at once", 0.95, changes.share))
     goals.append(_most("false switches", 0.01, following.wrong / following.rows))
     return [
@@ -111,7 +122,7 @@ def _most(what: str, bound: float, value: float) -> Goal:
 
 
 def _figures(
-    questions: JudgedQuestions, shapes: Sequence[JudgedShape], talks: Sequence[JudgedTalks]
+    questions: JudgedQuestions, shapes: Sequence[JudgedShape], talks: Mapping[str, Sequence[JudgedTalks]]
 ) -> dict[str, Any]:
     return {
         "english": {
@@ -129,7 +140,7 @@ def _figures(
         },
         "shapes": {
             one.shape.name: {
-                "open": one.shape.open,
+                "part": one.shape.part,
                 "kept": round(one.kept, 4),
                 "domains": one.inside.figures(),
                 "none": one.outside.figures(),
@@ -137,8 +148,15 @@ def _figures(
             for one in shapes
         },
         "conversations": {
-            one.language: {"changes": one.changes.figures(), "following": one.following.figures()}
-            for one in talks
+            name: {
+                one.language: {
+                    "changes": one.changes.figures(),
+                    "following": one.following.figures(),
+                    "leaving": one.leaving.figures() if one.leaving.rows else None,
+                }
+                for one in of_set
+            }
+            for name, of_set in talks.items()
         },
     }
 
@@ -184,7 +202,7 @@ def _shapes(shapes: Sequence[JudgedShape]) -> Section:
     rows += [
         (
             one.shape.name,
-            "may be trained on" if one.shape.open else "unseen",
+            _PARTS[one.shape.part],
             shown(one.inside.right, one.inside.rows),
             f"{one.kept:.3f}",
             str(one.inside.wrong),
@@ -196,29 +214,33 @@ def _shapes(shapes: Sequence[JudgedShape]) -> Section:
     return Section("Wrappers", header, tuple(rows), (_SHAPES,))
 
 
-def _talks(talks: Sequence[JudgedTalks]) -> Section:
+def _talks(name: str, talks: Sequence[JudgedTalks]) -> Section:
     rows = tuple(
         (
             LANGUAGE_NAMES[one.language],
             shown(one.changes.right, one.changes.rows),
             shown(one.following.wrong, one.following.rows),
             shown(one.following.fell_back, one.following.rows),
+            f"{one.leaving.right} of {one.leaving.rows}" if one.leaving.rows else "",
         )
         for one in talks
     )
-    return Section(
-        "Conversations", ("language", "changes followed", "false switches", "dropped"), rows, (_TALKS,)
-    )
+    header = ("language", "changes followed", "false switches", "dropped", "left")
+    return Section(f"Conversations: {name}", header, rows, (_TALKS,) if name == UNSEEN else ())
 
 
 def _failures(
-    questions: JudgedQuestions, shapes: Sequence[JudgedShape], talks: Sequence[JudgedTalks]
+    questions: JudgedQuestions, shapes: Sequence[JudgedShape], talks: Mapping[str, Sequence[JudgedTalks]]
 ) -> list[tuple[str, Decided]]:
     parts: list[tuple[str, Iterable[Decided]]] = [
         (LANGUAGE_NAMES[language], questions.of(language).decided) for language in LANGUAGE_NAMES
     ]
     parts += [("wrapped", (*one.inside.decided, *one.outside.decided)) for one in shapes]
-    parts += [("conversation", (*one.changes.decided, *one.following.decided)) for one in talks]
+    parts += [
+        ("conversation", (*one.changes.decided, *one.following.decided, *one.leaving.decided))
+        for of_set in talks.values()
+        for one in of_set
+    ]
     return [(part, one) for part, decided in parts for one in decided if not one.right]
 
 

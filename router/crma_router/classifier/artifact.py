@@ -15,17 +15,21 @@ from crma_adapters.io.document import STRICT, parse_document, parse_json, render
 from crma_adapters.io.regular_files import read_document
 from crma_adapters.io.tensor_file import check_finite
 from crma_adapters.store.names import is_domain_name
-from crma_router.classifier.domain_classifier import DomainClassifier
-from crma_router.classifier.head import LinearHead, TrainingRows
+from crma_router.classifier.domain_classifier import (
+    Above0,
+    DomainClassifier,
+    LinearHead,
+    OODDetector,
+    TrainingRows,
+)
 from crma_router.classifier.model import FitReport, RouterModel
-from crma_router.classifier.ood import Above0, OODDetector
 from crma_router.drift import ReferenceStats
 from crma_router.policy import Policy
 from crma_router.roles.role_classifier import HIDDEN, STRUCTURE, RoleClassifier
 from crma_router.roles.simulate import ROLES
 
-ROUTER_FORMAT = 2
-EARLIER_FORMAT = 1
+ROUTER_FORMAT = 3
+EARLIER_FORMATS = (1, 2)
 DOCUMENT_NAME = "router.json"
 TENSORS_NAME = "router.safetensors"
 
@@ -151,9 +155,9 @@ def _read_document(directory: Path) -> RouterDocument:
     try:
         data = read_document(path)
         given = parse_json(data, str(path))
-        if isinstance(given, dict) and given.get("format") == EARLIER_FORMAT:
+        if isinstance(given, dict) and given.get("format") in EARLIER_FORMATS:
             raise EarlierRouterError(
-                f"the router in {directory} is of an earlier release (form {EARLIER_FORMAT}, embedder "
+                f"the router in {directory} is of an earlier release (form {given['format']}, embedder "
                 f"{given.get('embedder')!r}), and form {ROUTER_FORMAT} is read here: `crma-route "
                 f"--adapters DIR "
                 "upgrade` fits it again on its examples, `crma-train router --data DATA --adapters DIR` "

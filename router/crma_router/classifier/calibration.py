@@ -3,8 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from crma_router.classifier.head import FloatArray, Labels, softmax
-from crma_router.classifier.ood import Standard
+from crma_router.classifier.domain_classifier import FloatArray, Labels, Standard, softmax
 
 _LOG_TEMPERATURES = np.linspace(np.log(0.05), np.log(20.0), 241)  # 2.5% apart
 

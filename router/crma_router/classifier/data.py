@@ -9,10 +9,9 @@ import numpy.typing as npt
 from crma_adapters.errors import RouterError
 from crma_adapters.store.names import is_domain_name
 from crma_router.classifier.augment import Augmentation, augment
-from crma_router.classifier.head import Labels, TrainingRows, digest_of, pack, unpack
+from crma_router.classifier.domain_classifier import Labels, TrainingRows, digest_of, pack, unpack
 from crma_router.encoders.base import Embedder, Embeddings
-from crma_router.text.clip import clip, has_words
-from crma_router.text.language import languages_of
+from crma_router.text.words import clip, has_words, languages_of
 
 FEWEST_EXAMPLES = 5
 """Distinct questions that a domain needs."""

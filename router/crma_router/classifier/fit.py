@@ -8,10 +8,16 @@ from threadpoolctl import threadpool_limits
 
 from crma_router.classifier.calibration import balanced_quantile, fit_temperature, standardise
 from crma_router.classifier.data import EmbeddedExamples
-from crma_router.classifier.domain_classifier import DomainClassifier
-from crma_router.classifier.head import FloatArray, Labels, LinearHead
+from crma_router.classifier.domain_classifier import (
+    ENOUGH_NONE,
+    DomainClassifier,
+    FloatArray,
+    Labels,
+    LinearHead,
+    OODDetector,
+    none_log_odds,
+)
 from crma_router.classifier.model import FitReport, RouterModel
-from crma_router.classifier.ood import ENOUGH_NONE, OODDetector, none_log_odds
 from crma_router.drift import reference_stats
 from crma_router.encoders.base import Embedder, Embeddings
 from crma_router.policy import ClassifierOutput, Policy, decide

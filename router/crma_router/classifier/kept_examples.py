@@ -18,7 +18,7 @@ from crma_adapters.io.document import STRICT, parse_document
 from crma_adapters.io.regular_files import open_regular
 from crma_adapters.store.parts import ROUTER_EXAMPLES_FILE
 from crma_router.classifier.data import RouterData
-from crma_router.text.clip import clip, has_words
+from crma_router.text.words import clip, has_words
 
 MOST_KEPT = 5000
 """Examples kept of each domain, and of none: with `BUDGET_CHARACTERS` of each, some MB at most."""

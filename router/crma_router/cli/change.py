@@ -23,8 +23,8 @@ from crma_router.classifier.data import (
     distinct,
     embed_rows,
 )
+from crma_router.classifier.domain_classifier import TrainingRows, digest_of, unpack
 from crma_router.classifier.fit import ACCEPTANCE, fit_model
-from crma_router.classifier.head import TrainingRows, digest_of, unpack
 from crma_router.classifier.kept_examples import load_examples, save_examples
 from crma_router.cli.overlap import overlaps
 from crma_router.encoders.base import Embeddings, open_embedder

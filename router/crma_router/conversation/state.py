@@ -32,9 +32,16 @@ FEW = 3
 """Words up to which a turn of no domain says too little to leave one."""
 
 _VERY_SURE = 0.97
-_LEADS = 0.5
+_LEADS = 0.3
 """Lead of another domain over the conversation's from which a turn speaks for itself, short as it may be."""
 
+_LIKELY = 0.75
+"""Confidence from which another domain is followed that a turn is nearly, not quite, like."""
+
+_LITTLE = 0.3
+"""Part of the hysteresis that a turn may be outside and still be taken for what it leans to."""
+
+_MAY_CARRY = 0.2
 _ONLY_CARRIES = 0.9
 _SYSTEM_WEIGHT = 0.7
 
@@ -127,7 +134,9 @@ def step(
     if current is None or current not in own.scores:
         return _beginning(own, before, system, policy)
     cause = _why_stay(current, own, before, policy)
-    return own if cause is None else _stay(current, own, cause)
+    if cause is not None:
+        return _stay(current, own, cause)
+    return _nearly(own, policy) if own.cause == "out of domain" else own
 
 
 def _why_stay(
@@ -149,12 +158,26 @@ def _why_stay(
         return "follow-up"
     if own.cause == "unsure":
         return "close call" if lead < policy.margin else None
-    if own.words <= FEW:
+    if own.words <= FEW and own.carries >= _MAY_CARRY:
         return "follow-up"
-    inside = own.ood_distance <= own.ood_threshold + policy.hysteresis
-    if inside and lead == 0:
+    if lead == 0 and _over(own) <= _LITTLE * policy.hysteresis:
         return "near"
-    return "near" if before is not None and _likeness(own, before) >= ALIKE and inside else None
+    alike = before is not None and _likeness(own, before) >= ALIKE
+    return "near" if alike and _over(own) <= policy.hysteresis else None
+
+
+def _over(own: RoutingDecision) -> float:
+    """How far outside it is, deviations."""
+    return own.ood_distance - own.ood_threshold
+
+
+def _nearly(own: RoutingDecision, policy: Policy) -> RoutingDecision:
+    """Who asks of one domain is likely to ask of another next: a little more counts as inside."""
+    leader = max(own.scores, key=own.scores.__getitem__)
+    if own.words <= FEW or own.confidence < _LIKELY or _over(own) > _LITTLE * policy.hysteresis:
+        return own
+    reason = f"in a conversation that is on a domain, the turn is like enough to {leader}; {own.reason}"
+    return replace(own, domain=leader, path="routed", reason=reason, cause="near")
 
 
 def _likeness(one: RoutingDecision, other: RoutingDecision) -> float:

@@ -1,103 +1,127 @@
 """What a turn asks: its pieces told apart, and put together again without what only says how to answer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from crma_router.encoders.base import Embedder, Embeddings
+from crma_router.encoders.base import Embeddings
 from crma_router.roles.role_classifier import RoleClassifier, features, texts_of
 from crma_router.roles.segments import Piece, pieces_of
 from crma_router.roles.simulate import ROLES
-from crma_router.text.clip import BUDGET_CHARACTERS, clip, has_words
+from crma_router.text.words import BUDGET_CHARACTERS, clip, has_words
 
 _ASKED, _CONTEXT, _FRAME, _CARRY = range(len(ROLES))
 _FEWEST_CHARACTERS = 60
-_LONG = 400
-"""Characters from which a text is what its pieces are together: embedding it once more would take as long
-again."""
 
-_FORM_ALONE = 0.9
+_FORM_ALONE = 0.97
 """How sure it takes to call a turn of one piece nothing but an instruction about form."""
 
 
-@dataclass(frozen=True)
-class TurnReading:
-    """asked: the user's question, empty if there is none. context: what is given to read beside it.
+@dataclass(frozen=True, eq=False)
+class Passage:
+    """Some pieces of a turn: their text as they stood, and the mean (D,) of their vectors, of unit norm."""
 
-    carries: probability, 0 to 1, that the turn only carries on what was said before. parts: its pieces;
-    asked_parts and context_parts: those of the two texts, as they were embedded.
+    text: str
+    vector: Embeddings
+
+
+@dataclass(frozen=True, eq=False)
+class TurnReading:
+    """asked: the user's question, None if there is none. context: what is given to read beside it. whole: all
+    of the turn, None if it has no words.
+
+    carries: probability, 0 to 1, that the turn only carries on what was said before.
     """
 
-    asked: str
-    context: str
-    carries: float
-    parts: tuple[str, ...]
-    asked_parts: tuple[str, ...] = ()
-    context_parts: tuple[str, ...] = ()
+    whole: Passage | None
+    asked: Passage | None = None
+    context: Passage | None = None
+    carries: float = 0.0
+
+    @property
+    def read(self) -> Passage | None:
+        """What is decided on."""
+        return self.asked or self.context or self.whole
 
 
 def read_turns(
-    turns: Sequence[str], embedder: Embedder, roles: RoleClassifier
-) -> tuple[list[TurnReading], dict[str, Embeddings]]:
-    """A reading of each turn, and the vectors (D,) of the texts that were embedded for it."""
+    turns: Sequence[str], encode: Callable[[list[str]], Embeddings], roles: RoleClassifier
+) -> list[TurnReading]:
+    """A reading of each turn; their pieces are embedded in one go."""
     parted = [_within_budget(pieces_of(turn)) for turn in turns]
     texts = list(dict.fromkeys(text for pieces in parted for text in texts_of(pieces)))
-    vectors = dict(zip(texts, embedder.encode(texts), strict=True)) if texts else {}
-    readings = []
-    for turn, pieces in zip(turns, parted, strict=True):
-        if not pieces:
-            readings.append(TurnReading("", "", 0.0, ()))
-            continue
-        probabilities = roles.probabilities(features(pieces, vectors))
-        readings.append(_reading(turn, pieces, probabilities))
-    return readings, vectors
+    vectors = dict(zip(texts, encode(texts), strict=True)) if texts else {}
+    return [
+        _reading(turn, pieces, roles.probabilities(features(pieces, vectors)), vectors)
+        if pieces
+        else TurnReading(None)
+        for turn, pieces in zip(turns, parted, strict=True)
+    ]
 
 
 def _within_budget(pieces: list[Piece]) -> list[Piece]:
     """The beginnings of the pieces where they are longer together than what is read of a turn."""
-    most = max(_FEWEST_CHARACTERS, BUDGET_CHARACTERS // max(len(pieces), 1))
     if sum(len(piece.text) for piece in pieces) <= BUDGET_CHARACTERS:
         return pieces
+    most = max(_FEWEST_CHARACTERS, BUDGET_CHARACTERS // len(pieces))
     return [piece if len(piece.text) <= most else replace(piece, text=piece.text[:most]) for piece in pieces]
 
 
-def vector_of(text: str, parts: Sequence[str], vectors: dict[str, Embeddings]) -> Embeddings | None:
-    """(D,) of a long text from those of its parts, weighed by their length, or None: it is to be embedded."""
-    if len(text) < _LONG or not parts:
-        return None
-    mean = np.sum([len(part) * vectors[part] for part in parts], axis=0)
+def _reading(
+    turn: str, pieces: list[Piece], probabilities: Embeddings, vectors: dict[str, Embeddings]
+) -> TurnReading:
+    whole = Passage(clip(turn), _mean(pieces, vectors))
+    if len(pieces) == 1 and pieces[0].kind == "plain":
+        alone = probabilities[0]
+        asked = None if alone[_FRAME] >= _FORM_ALONE else whole
+        return TurnReading(whole, asked, None, float(alone[_CARRY]))
+    asking, given = _asked_and_given(pieces, [int(one) for one in probabilities.argmax(axis=1)])
+    if len(asking) == len(pieces):
+        return TurnReading(whole, whole, None, float(probabilities[:, _CARRY].max()))
+    carries = 0.0
+    if not asking:
+        carries = float(probabilities[:, _CARRY].max())
+        asking = [at for at, one in enumerate(probabilities.argmax(axis=1)) if one == _CARRY]
+    passages = (_passage([pieces[at] for at in some], vectors) for some in (asking, given))
+    return TurnReading(whole, *passages, carries)
+
+
+def _asked_and_given(pieces: list[Piece], role: list[int]) -> tuple[list[int], list[int]]:
+    """By index: the pieces that ask, and those that are given to read.
+
+    Of what is asked again and again under one label (solved examples, a conversation) the last asks. What a
+    user tells in the paragraph that asks belongs to the question.
+    """
+    last = {
+        piece.label.lower(): piece.paragraph for piece, one in zip(pieces, role, strict=True) if one == _ASKED
+    }
+    asking = [
+        at
+        for at, piece in enumerate(pieces)
+        if role[at] == _ASKED and (not piece.label or piece.paragraph == last[piece.label.lower()])
+    ]
+    paragraphs = {pieces[at].paragraph for at in asking if pieces[at].kind == "plain"}
+    asking += [
+        at
+        for at, piece in enumerate(pieces)
+        if role[at] == _CONTEXT and piece.kind == "plain" and piece.paragraph in paragraphs
+    ]
+    asking = sorted(at for at in set(asking))
+    if not any(has_words(pieces[at].text) for at in asking):
+        asking = []
+    given = [at for at, one in enumerate(role) if one in (_CONTEXT, _ASKED) and at not in asking]
+    return asking, given
+
+
+def _mean(pieces: Sequence[Piece], vectors: dict[str, Embeddings]) -> Embeddings:
+    """(D,), of unit norm; a piece weighs as much as it is long."""
+    mean = np.sum([len(piece.text) * vectors[piece.text] for piece in pieces], axis=0)
     return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), dtype=np.float32)
 
 
-def _reading(turn: str, pieces: list[Piece], probabilities: Embeddings) -> TurnReading:
-    parts = tuple(piece.text for piece in pieces)
-    if len(pieces) == 1 and pieces[0].kind == "plain":
-        alone = probabilities[0]
-        nothing = alone[_FRAME] >= _FORM_ALONE
-        return TurnReading("" if nothing else clip(turn), "", float(alone[_CARRY]), parts)
-    role = [int(one) for one in probabilities.argmax(axis=1)]
-    both = list(zip(pieces, role, strict=True))
-    # What a user tells in the paragraph that asks belongs to the question.
-    asking = {piece.paragraph for piece, one in both if one == _ASKED and piece.kind == "plain"}
-    asked = [
-        p
-        for p, one in both
-        if one == _ASKED or (one == _CONTEXT and p.kind == "plain" and p.paragraph in asking)
-    ]
-    if len(asked) == len(pieces):
-        return TurnReading(clip(turn), "", float(probabilities[:, _CARRY].max()), parts, parts)
-    given = [piece for piece, one in both if one == _CONTEXT and piece not in asked]
-    carries = 0.0
-    if not any(has_words(piece.text) for piece in asked):
-        carries = float(probabilities[:, _CARRY].max())
-        asked = [piece for piece, one in both if one == _CARRY]
-    texts = [tuple(piece.text for piece in some) for some in (asked, given)]
-    return TurnReading(_joined(asked), _joined(given), carries, parts, *texts)
-
-
-def _joined(pieces: Sequence[Piece]) -> str:
-    """As they stood: pieces of a paragraph on a line."""
+def _passage(pieces: Sequence[Piece], vectors: dict[str, Embeddings]) -> Passage | None:
+    """As they stood: pieces of a paragraph on a line. None if there are no words."""
     lines: list[str] = []
     last = -1
     for piece in pieces:
@@ -107,4 +131,4 @@ def _joined(pieces: Sequence[Piece]) -> str:
             lines.append(piece.text)
         last = piece.paragraph
     text = "\n".join(lines)
-    return clip(text) if has_words(text) else ""
+    return Passage(clip(text), _mean(pieces, vectors)) if has_words(text) else None

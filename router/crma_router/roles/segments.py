@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from crma_router.text.clip import has_words
+from crma_router.text.words import has_words
 
 Kind = Literal["plain", "label", "tagged", "fenced", "quoted", "data"]
 KINDS: tuple[Kind, ...] = ("plain", "label", "tagged", "fenced", "quoted", "data")
@@ -20,14 +20,18 @@ MOST_CHARACTERS = 20_000
 _LONGEST_LABEL = 40
 _WHOLE_FROM = 400  # a given block of more characters is one piece: it is not parted into sentences
 _LONG_QUOTE = 120
+_LONGEST_DATA = 120
 
 _FENCE = re.compile(r"\s*(`{3,}|~{3,})")
 _TAG = re.compile(r"<([A-Za-z][\w:-]{0,40})(?:\s[^<>]{0,200})?>|\[([A-Z][A-Z_ ]{1,20})\]")
 _HEADING = re.compile(
-    r"\s*(?:#{1,6}\s+(.+?)|\*\*(.{1,60}?)\*\*|={2,}\s*(.+?)\s*={2,}|-{3,}\s*(.+?)\s*-{3,})\s*:?\s*$"
+    r"\s*(?:#{1,6}\s+(.+?)|\*\*(.{1,60}?)\*\*|={2,}\s*(.+?)\s*={2,}|-{3,}\s*(.+?)\s*-{3,}"
+    r"|\[([^\[\]]{1,60})\]|<([^\W\d][^<>/=]{1,40})>)\s*:?\s*$"
 )
-_LABEL = re.compile(rf"\s*([^\W\d_][^\n:：.?!。？！]{{0,{_LONGEST_LABEL}}})[:：](?:\s+|$)(.*)")
-_SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)]?\s+|(?<=[。！？])")
+_STAMP = r"(?:[\[(]?\d{1,4}[\d:.,/\-\sTZ]*(?:[AaPp][Mm])?[\])]?[\s-]*)?"
+_LABEL = re.compile(rf"\s*{_STAMP}([^\W\d_][^\n:：.?!。？！]{{0,{_LONGEST_LABEL}}})[:：](?:\s+|$)(.*)")
+_PAIR = re.compile(r'"([^"\\\n]{1,40})"\s*:\s*"((?:[^"\\\n]|\\.)*)"')
+_SENTENCE = re.compile(r"(?<=[.!?…])(?<!^\d\.)(?<!^\d\d\.)[\"'”’)]?\s+|(?<=[。！？])")
 _QUOTE = re.compile(
     rf'"[^"]{{{_LONG_QUOTE},}}"|“[^“”]{{{_LONG_QUOTE},}}”|«[^«»]{{{_LONG_QUOTE},}}»|„[^„“]{{{_LONG_QUOTE},}}“'
 )
@@ -73,6 +77,7 @@ class _Reader:
     def __init__(self) -> None:
         self._label = ""
         self._paragraph = 0
+        self._kind: Kind = "plain"
 
     def read(self, turn: str) -> Iterator[Piece]:
         lines = turn.split("\n")
@@ -93,12 +98,13 @@ class _Reader:
                 at += 1
 
     def _inside(self, text: str, label: str) -> Iterator[Piece]:
-        """What a tag holds may be tagged again: `<document><source>...</source></document>`."""
+        """What a tag holds may be tagged again, or be lines with labels: `<chat>USER: ...</chat>`."""
         inner = _TAG.search(text)
-        if inner and f"</{inner[1] or inner[2]}>" in text:
-            outside, self._label = self._label, label
+        nested = inner is not None and f"</{inner[1] or inner[2]}>" in text
+        if nested or any(_LABEL.match(line) for line in text.split("\n")):
+            outside, self._label, self._kind = (self._label, self._kind), label, "tagged"
             yield from self.read(text)
-            self._label = outside
+            self._label, self._kind = outside
         else:
             yield from self._block(text, "tagged", label)
 
@@ -112,15 +118,30 @@ class _Reader:
         if not bare:
             self._paragraph += 1
         elif bare.startswith(">"):
-            yield Piece(bare.lstrip("> "), "quoted", self._label, self._paragraph)
+            quoted = (part for part in _SENTENCE.split(bare.lstrip("> ")) if part.strip())
+            yield from (Piece(part.strip(), "quoted", self._label, self._paragraph) for part in quoted)
         elif heading := _HEADING.match(line):
             self._paragraph += 1
             self._label = next(group for group in heading.groups() if group).strip(" :*#")
             yield Piece(self._label, "label", "", self._paragraph)
+        elif pairs := list(_PAIR.finditer(line)):
+            yield from self._data(line, pairs)
         elif _DATA.match(line):
             yield Piece(bare, "data", self._label, self._paragraph)
         else:
             yield from self._sentences(bare)
+
+    def _data(self, line: str, pairs: list["re.Match[str]"]) -> Iterator[Piece]:
+        """The texts that a JSON object holds, by their keys; what is but a word or a number is one piece."""
+        texts = [pair for pair in pairs if _is_text(pair[2])]
+        rest = line
+        for pair in texts:
+            rest = rest.replace(pair[0], "")
+        if has_words(rest):
+            yield Piece(rest.strip()[:_LONGEST_DATA], "data", self._label, self._paragraph)
+        for pair in texts:
+            text = pair[2].replace("\\n", "\n").replace('\\"', '"')
+            yield Piece(text.strip(), "data", pair[1], self._paragraph)
 
     def _sentences(self, line: str) -> Iterator[Piece]:
         label = self._label
@@ -140,7 +161,12 @@ class _Reader:
     def _plain(self, text: str, label: str) -> Iterator[Piece]:
         for sentence in _SENTENCE.split(text):
             if sentence.strip():
-                yield Piece(sentence.strip(), "plain", label, self._paragraph)
+                yield Piece(sentence.strip(), self._kind, label, self._paragraph)
+
+
+def _is_text(value: str) -> bool:
+    """More than two words, or as much in a script that does not part them."""
+    return len(value.split()) > 2 or sum(ord(one) > 0x2E80 for one in value) > 4
 
 
 def _closing(lines: list[str], start: int, closes: "object") -> int:

@@ -86,6 +86,7 @@ def _record(number: int, context: RequestContext) -> DecisionRecord:
             "scores": {name: round(score, 4) for name, score in decision.scores.items()},
             "ood_distance": round(decision.ood_distance, 4),
             "ood_threshold": round(decision.ood_threshold, 4),
+            "place": decision.place and [round(at, 4) for at in decision.place],
         }
     )
     at = datetime.fromtimestamp(context.routing_ns[1] / 1e9, UTC)

@@ -15,6 +15,7 @@ from crma_adapters.store.ledger import POINTER_FILE
 from crma_adapters.store.release import Pointer, Release
 from crma_adapters.store.store import Store
 from crma_router.classifier.artifact import load_model
+from crma_router.encoders.base import Embedder
 from crma_router.router import Router
 from crma_server.progress import report
 from crma_server.releases.bundles import Bundle, Composer
@@ -33,7 +34,7 @@ class PendingRouter:
         """Begin to load, if that has not begun."""
         if self._loading is None:
             threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="crma-router-load")
-            self._loading = threads.submit(Router.load, self.folder)
+            self._loading = threads.submit(_load, self.folder, None)
             threads.shutdown(wait=False)
 
     def give(self, router: Router) -> None:
@@ -57,8 +58,15 @@ def load_router(folder: Path, former: Router | None) -> Router:
     An embedder takes seconds to load and most of a router's memory. Raises `RouterError` as `Router.load`.
     """
     if former is not None and load_model(folder).embedder == former.embedder.name:
-        return Router.load(folder, former.embedder)
-    return Router.load(folder)
+        return _load(folder, former.embedder)
+    return _load(folder, None)
+
+
+def _load(folder: Path, embedder: Embedder | None) -> Router:
+    """With the map of its examples drawn, so that no request waits for it."""
+    router = Router.load(folder, embedder)
+    _ = router.example_map
+    return router
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,12 @@ import subprocess
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import uvicorn
 from fastapi import FastAPI, Request
@@ -25,9 +27,11 @@ from websockets.sync.client import ClientConnection, connect
 from crma_adapters.store.card import CARD_FILE, AdapterCard, CardData, CardLoss, CardTraining
 from crma_adapters.store.release import AdapterEntry, Part, Release
 from crma_adapters.store.release import Canary as StoredCanary
+from crma_router.example_map import ExampleMap
 from crma_router.policy import ClassifierOutput, Policy, RoutingDecision, decide
 from crma_server.admin import api
 from crma_server.admin.api import decisions_router
+from crma_server.admin.map_api import map_router
 from crma_server.admin.service import adapters_document, status_document
 from crma_server.dashboard import dashboard_router
 from crma_server.http.auth import AuthMiddleware
@@ -50,6 +54,12 @@ VERSIONS = {
 }
 CANARY = "77aa01b2c3d4"
 WORDS = {"medical": "fever", "legal": "court", "financial": "bond", "code": "loop"}
+MAP = ExampleMap(
+    np.zeros(2, np.float32),
+    np.eye(2, dtype=np.float32),
+    np.array([[0, 0], [1, 0], [0, 1], [1, 1], [0.4, 0.2]], np.float32),
+    (*VERSIONS, None),
+)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
@@ -70,7 +80,8 @@ class WordRouter:
         rest = (1 - sure) / (len(WORDS) - 1)
         leader = known[0] if known else "medical"
         scores = {name: sure if name == leader else rest for name in WORDS}
-        return decide(ClassifierOutput(scores, 0.4 if known else 1.8, 1.0), self.policy)
+        decision = decide(ClassifierOutput(scores, 0.4 if known else 1.8, 1.0), self.policy)
+        return replace(decision, place=(0.5, 0.5))
 
 
 def make_release(number: int, *, canary: bool) -> Release:
@@ -150,6 +161,7 @@ class StandIn:
         app = FastAPI()
         app.include_router(dashboard_router())
         app.include_router(decisions_router(self.decisions, lambda: self._server.should_exit))
+        app.include_router(map_router(lambda: (12, MAP)))
         app.add_api_route("/crma/v1/status", self._status)
         app.add_api_route("/crma/v1/adapters", self._adapters)
         app.add_api_route("/metrics", self._metrics)

@@ -432,3 +432,11 @@ def test_it_can_be_looked_at(connected: Any, stand_in: Any, tmp_path: Path) -> N
 def test_small_shares_keep_a_digit_whatever_their_sign(connected: Any) -> None:
     shown = "import('/crma/static/dom.js').then(dom => [-0.0016, 0.005, 0, -0.31, 0.9].map(dom.percent))"
     assert connected.evaluate(shown) == ["-0.2 %", "0.5 %", "0 %", "-31 %", "90 %"]
+
+
+def test_the_map_shows_the_examples_and_where_the_last_decisions_fell(connected: Any, stand_in: Any) -> None:
+    connected.wait("document.querySelectorAll('#map .example').length === 5")
+    assert connected.count("#map .decided") == 0
+    ask(stand_in, "is a fever bad?")
+    connected.wait("document.querySelectorAll('#map .decided').length === 1")
+    assert "medical" in connected.evaluate("document.querySelector('#map .decided title').textContent")

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -43,7 +43,18 @@ class WordRouter:
             )
         if "poem" in text:
             return RoutingDecision("poetry", 0.9, "routed", "about poems", {"poetry": 0.9}, 0.5, 1.0)
-        return RoutingDecision(None, 0.25, "fallback", "unsure", {"medical": 0.25}, 2.0, 1.0, "out of domain")
+        unsure = RoutingDecision(
+            None,
+            0.25,
+            "fallback",
+            "unsure",
+            {"medical": 0.25},
+            2.0,
+            1.0,
+            "out of domain",
+            words=len(text.split()),
+        )
+        return replace(unsure, carries=0.99) if "Explain" in text else unsure
 
 
 @dataclass
@@ -528,3 +539,46 @@ def test_other_protocols_pass(selector: Selector) -> None:
 
     asyncio.run(RoutingMiddleware(application, selector)({"type": "lifespan"}, never, never))
     assert seen == ["lifespan"]
+
+
+def test_a_response_that_is_gone_on_from_keeps_its_domain(ask: Ask) -> None:
+    path = "/v1/responses"
+    first, more = Application(), {"input": "Explain more"}
+    assert ask(first, {"input": "I have a fever"}, path=path).headers["x-crma-adapter"] == "medical"
+    answered = json.loads(first.body)["request_id"]
+    for _ in range(2):  # as often as one likes
+        second = Application()
+        reply = ask(second, more | {"previous_response_id": answered}, path=path)
+        assert (reply.headers["x-crma-adapter"], reply.headers["x-crma-path"]) == ("medical", "sticky")
+    third = json.loads(second.body)["request_id"]  # and of the answer to that one, and so on
+    reply = ask(Application(), more | {"previous_response_id": third}, path=path)
+    assert reply.headers["x-crma-adapter"] == "medical"
+    assert ask(Application(), more, path=path).headers["x-crma-path"] == "fallback"
+
+
+def test_prompts_of_one_request_are_answered_only_if_they_agree(ask: Ask) -> None:
+    path, application = "/v1/completions", Application()
+    texts = ["I have a fever", "a poem, please", "nice day", "a fever again"]
+    reply = ask(application, {"prompt": texts}, path=path)
+    assert reply.status == 400 and application.body == b""
+    said = reply.document["error"]["message"]
+    assert "the 4 prompts of this request belong to different domains" in said and "one by one" in said
+    for same in ([texts[0], texts[3]], texts[:1]):
+        assert ask(Application(), {"prompt": same}, path=path).headers["x-crma-adapter"] == "medical"
+    named = ask(Application(), {"prompt": texts, "model": "medical"}, path=path)
+    assert named.headers["x-crma-adapter"] == "medical"
+
+
+def test_a_person_is_no_conversation_unless_the_client_asks_for_it(ask: Ask) -> None:
+    sticky = {"x-crma-sticky": "user"}
+    for headers, path in (({}, "fallback"), (sticky, "sticky")):
+        ask(Application(), question("auto", user="u-7"), headers=headers)
+        reply = ask(Application(), question("auto", "Explain more", user="u-7"), headers=headers)
+        assert reply.headers["x-crma-path"] == path
+
+
+@pytest.mark.parametrize("form", ["header", "member"])
+def test_a_client_may_say_outright_what_to_route_by(ask: Ask, form: str) -> None:
+    headers = {"x-crma-route-text": "a fever"} if form == "header" else {}
+    body = question("auto", "nice day", **({"crma_route_text": "a fever"} if form == "member" else {}))
+    assert ask(Application(), body, headers=headers).headers["x-crma-adapter"] == "medical"

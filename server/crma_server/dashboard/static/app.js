@@ -4,6 +4,7 @@ import { adapterCards } from "./adapters.js";
 import { adminJson, KeyError, keys, metricsText } from "./api.js";
 import { startDecisions } from "./decisions.js";
 import { $, h } from "./dom.js";
+import { lookAtMap } from "./map.js";
 import { parse, traffic } from "./metrics.js";
 import { offerModels, startPlayground } from "./playground.js";
 import { showHistory, showStatus } from "./release.js";
@@ -66,6 +67,7 @@ async function look() {
     showStatus(status);
     showHistory(status.history ?? [], status);
     await lookAtAdapters(status);
+    await lookAtMap(status.router ?? null);
     notice("");
   } catch (error) {
     $("state").className = "state bad";

@@ -3,6 +3,7 @@
 import { adminStream, events, KeyError, keys } from "./api.js";
 import { $, chip, clock, h, meter, seconds, version } from "./dom.js";
 import { drawHistogram } from "./histogram.js";
+import { showOnMap } from "./map.js";
 
 const KEPT = 200;
 let decisions = [];
@@ -22,6 +23,7 @@ export function startDecisions(onKeyError) {
   });
   draw();
   drawHistogram(decisions);
+  showOnMap(decisions);
   return () => connect(onKeyError);
 }
 
@@ -69,6 +71,7 @@ function take(decision) {
     if (!paused) draw();
     else pauseLabel();
     drawHistogram(decisions);
+    showOnMap(decisions);
   });
 }
 

@@ -12,6 +12,7 @@ from starlette.datastructures import State
 from vllm.entrypoints.openai.models.protocol import BaseModelPath
 
 from crma_server.admin.api import admin_router
+from crma_server.admin.map_api import live_map
 from crma_server.admin.service import StoreOperations
 from crma_server.app import add_dashboard, add_layers, ready_message, watch_app
 from crma_server.engine.vllm.engine import VllmEngine, keep_last_lora_info, metered
@@ -75,7 +76,9 @@ class CrmaEndpoints:
         scales = app.state.args.enable_elastic_ep
         _remove_routes(app, {"/v1/models"} if scales else {"/v1/models", "/scale_elastic_ep"})
         app.include_router(admin_router(StoreOperations(plan.origin.root, parts.served)))
-        add_dashboard(app, parts.decisions, lambda: parts.drain.stopping)
+        add_dashboard(
+            app, parts.decisions, lambda: parts.drain.stopping, lambda: live_map(parts.selector.live)
+        )
         app.include_router(models_router(lambda: _served(parts, app)))
 
     async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:

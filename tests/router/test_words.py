@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crma_router.text.clip import BUDGET_CHARACTERS, clip, has_words
+from crma_router.text.words import BUDGET_CHARACTERS, clip, has_words
 
 
 @given(st.text(st.characters(), max_size=3000))  # lone surrogates included

@@ -1,9 +1,32 @@
-"""Which language a text is in, where that is certain."""
+"""How much of a text is read, whether it has words, and which language it is in."""
 
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, Literal, overload
+
+# About 400 tokens. A long text keeps its two ends: questions stand there.
+BUDGET_CHARACTERS = 1600
+
+
+def clip(text: str) -> str:
+    """At most `BUDGET_CHARACTERS` of `text`, half from its head and half from its tail, valid as UTF-8."""
+    if len(text) > BUDGET_CHARACTERS:
+        half = (BUDGET_CHARACTERS - 1) // 2
+        text = f"{text[:half]} {text[-half:]}"
+    # JSON may carry lone surrogates ("\ud800"), which tokenizers refuse.
+    return text.encode("utf-8", "replace").decode("utf-8").strip()
+
+
+def has_words(text: str) -> bool:
+    """Whether there is a letter or digit at all, in any script."""
+    return any(character.isalnum() for character in text)
+
+
+def count_words(text: str) -> float:
+    """Words between spaces; of scripts without any, two characters to a word."""
+    return len(text.split()) + sum(ord(one) > 0x2E80 for one in text) / 2
+
 
 _FEWEST_LETTERS = 24
 _CERTAIN = 0.999
