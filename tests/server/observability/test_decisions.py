@@ -34,6 +34,7 @@ def test_a_decision_is_kept_with_its_scores_and_without_the_text(routed: Make) -
             "scores": {"medical": 0.9877, "legal": 0.01},
             "ood_distance": 0.51,
             "ood_threshold": 1.0,
+            "place": None,
         },
     }
     assert SECRET not in repr(kept)
