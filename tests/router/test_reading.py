@@ -29,7 +29,8 @@ def roles() -> RoleClassifier:
 
 def read(turn: str, roles: RoleClassifier) -> tuple[str | None, str | None]:
     (one,) = read_turns([turn], encode, roles)
-    return one.asked and one.asked.text, one.context and one.context.text
+    asked, context = (part.text if part is not None else None for part in (one.asked, one.context))
+    return asked, context
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,10 @@ def read(turn: str, roles: RoleClassifier) -> tuple[str | None, str | None]:
         ),
         # of what is asked again and again under one label the last asks
         ("Q: a tenant one?\nA: answer.\n\nQ: a tenant two?\nA:", "a tenant two?", "a tenant one?"),
+        # but paragraphs under one heading are one question
+        ("# Ask\nA tenant left.\n\nCan a tenant return?", "A tenant left.\nCan a tenant return?", None),
+        ("# Ask\nA tenant left.\nNote: answer.\nA tenant?", "A tenant left. A tenant?", None),
+        ("<q>a tenant one?</q>\n<a>answer.</a>\n<q>a tenant two?</q>", "a tenant two?", "a tenant one?"),
         # what is told in the paragraph that asks belongs to it
         (
             "My passage is blocked. Can a tenant leave?\n\nAnswer.",

@@ -1,5 +1,6 @@
 """What a turn asks: its pieces told apart, and put together again without what only says how to answer."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -83,8 +84,8 @@ def _reading(
     if not asking:
         carries = float(probabilities[:, _CARRY].max())
         asking = [at for at, one in enumerate(probabilities.argmax(axis=1)) if one == _CARRY]
-    passages = (_passage([pieces[at] for at in some], vectors) for some in (asking, given))
-    return TurnReading(whole, *passages, carries)
+    parts = [_passage([pieces[at] for at in some], vectors) for some in (asking, given)]
+    return TurnReading(whole, parts[0], parts[1], carries)
 
 
 def _asked_and_given(pieces: list[Piece], role: list[int]) -> tuple[list[int], list[int]]:
@@ -93,13 +94,12 @@ def _asked_and_given(pieces: list[Piece], role: list[int]) -> tuple[list[int], l
     Of what is asked again and again under one label (solved examples, a conversation) the last asks. What a
     user tells in the paragraph that asks belongs to the question.
     """
-    last = {
-        piece.label.lower(): piece.paragraph for piece, one in zip(pieces, role, strict=True) if one == _ASKED
-    }
+    runs = _runs(pieces)
+    last = {pieces[at].label.lower(): runs[at] for at, one in enumerate(role) if one == _ASKED}
     asking = [
         at
         for at, piece in enumerate(pieces)
-        if role[at] == _ASKED and (not piece.label or piece.paragraph == last[piece.label.lower()])
+        if role[at] == _ASKED and (not piece.label or runs[at] == last[piece.label.lower()])
     ]
     paragraphs = {pieces[at].paragraph for at in asking if pieces[at].kind == "plain"}
     asking += [
@@ -107,11 +107,25 @@ def _asked_and_given(pieces: list[Piece], role: list[int]) -> tuple[list[int], l
         for at, piece in enumerate(pieces)
         if role[at] == _CONTEXT and piece.kind == "plain" and piece.paragraph in paragraphs
     ]
-    asking = sorted(at for at in set(asking))
+    asking.sort()
     if not any(has_words(pieces[at].text) for at in asking):
         asking = []
     given = [at for at, one in enumerate(role) if one in (_CONTEXT, _ASKED) and at not in asking]
     return asking, given
+
+
+def _runs(pieces: list[Piece]) -> list[int]:
+    """How often each piece's label has been said by then: paragraphs under one heading have the same."""
+    runs, said, before = list[int](), Counter[str](), ""
+    for piece in pieces:
+        label = piece.label.lower()
+        if piece.kind == "label":
+            said[piece.text.strip(" :：").lower()] += 1
+        elif piece.kind == "tagged" and label != before:
+            said[label] += 1
+        before = label
+        runs.append(said[label])
+    return runs
 
 
 def _mean(pieces: Sequence[Piece], vectors: dict[str, Embeddings]) -> Embeddings:

@@ -177,9 +177,9 @@ def _agent(questions: Sequence[str], chance: random.Random) -> list[Block]:
 
 def _envelope(questions: Sequence[str], chance: random.Random) -> list[Block]:
     """The question as a value of a JSON object, among others."""
-    fields = [(name, value, "frame") for name, value in chance.sample(bank.ENVELOPE, chance.randrange(1, 7))]
+    fields = chance.sample(bank.ENVELOPE, chance.randrange(1, 7))
     asked: tuple[str, str, Role] = (chance.choice(bank.ENVELOPE_ASKED), chance.choice(questions), "asked")
-    given: list[tuple[str, str, Role]] = [*fields]
+    given: list[tuple[str, str, Role]] = [(name, value, "frame") for name, value in fields]
     if chance.random() < 0.3:
         given.append(
             (
