@@ -33,6 +33,14 @@ class IncompatibleError(StoreError):
     """Sound content that does not fit: another base model, another backbone, too high a rank."""
 
 
+class StoreAwayError(StoreError):
+    """A store elsewhere that cannot be reached just now; what was read of it before still holds."""
+
+
+class ConflictError(StoreError):
+    """Another publisher was faster: nothing of this publication is live; it may be made again."""
+
+
 class UnknownModelError(CrmaError):
     """A model name that no adapter, alias or base answers to."""
 

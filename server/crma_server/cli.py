@@ -6,12 +6,13 @@ import errno
 import os
 import socket
 import sys
-from pathlib import Path
 
+from crma_adapters.cli.argument_types import location
 from crma_adapters.cli.command import run_command
 from crma_adapters.errors import ConfigError
 from crma_server.observability.logging import RequestLog
 from crma_server.progress import report
+from crma_server.releases.following import open_served
 from crma_server.releases.snapshot import StoreSnapshot, open_snapshot
 from crma_server.settings import add_flags, check_exposure, read_settings, with_admin_key
 
@@ -35,7 +36,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _serve(options: argparse.Namespace, vllm_argv: list[str]) -> int:
     report(f"checking the store {options.adapters}")
-    contents = open_snapshot(options.adapters, options.model, options.keep_releases)
+    store = open_served(options.adapters, options.store_cache, keep=options.keep_releases)
+    contents = open_snapshot(store, options.model, options.keep_releases)
     report(_summary(contents))
     quieten()
     # Imported late: it takes seconds, and a broken store should be refused at once.
@@ -99,10 +101,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--adapters",
-        type=Path,
+        type=location,
         required=True,
-        metavar="DIR",
-        help="the store: releases, or plain PEFT folders",
+        metavar="DIR|URL",
+        help="the store: a folder of releases or plain PEFT folders, or the URL of one with releases "
+        "(s3://bucket/adapters)",
     )
     parser.add_argument(
         "--model",

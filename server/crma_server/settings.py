@@ -37,6 +37,8 @@ class Settings:
     deadline_s: float = 0.0
     keep_releases: int = 3
     poll: bool = False
+    store_cache: Path | None = None
+    store_poll_s: float = 5.0
     request_log: str | None = None
     log_prompts: bool = False
     compile: bool = False
@@ -187,6 +189,19 @@ def _add_release_flags(group: "argparse._ArgumentGroup") -> None:
         help="look for a new release every second, where the file system (a network one) does not tell of it",
     )
     group.add_argument(
+        "--store-cache",
+        type=Path,
+        metavar="DIR",
+        help="where the files of a store behind a URL are kept (default: stores in the cache folder)",
+    )
+    group.add_argument(
+        "--store-poll-s",
+        type=float,
+        default=_DEFAULTS.store_poll_s,
+        metavar="S",
+        help=f"seconds between two looks at a store behind a URL (default: {_DEFAULTS.store_poll_s:g})",
+    )
+    group.add_argument(
         "--request-log",
         metavar="stderr|FILE",
         help="write one JSON line a request there (default: no log)",
@@ -206,6 +221,7 @@ def _check(settings: Settings) -> None:
         "max_body_bytes": 1,
         "deadline_s": 0,
         "keep_releases": 1,
+        "store_poll_s": 0.1,
     }
     for name, bound in least.items():
         value = getattr(settings, name)

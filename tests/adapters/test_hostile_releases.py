@@ -8,17 +8,21 @@ import json
 import os
 import pickle
 import shutil
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import fsspec
 import pytest
 
 from crma_adapters.errors import IncompatibleError, IntegrityError, StoreError
 from crma_adapters.io.document import MAX_DOCUMENT_BYTES
 from crma_adapters.store.release import Pointer, Release
+from crma_adapters.store.sources.location import StoreUrl
+from crma_adapters.store.sources.opening import mirror_of
 from crma_adapters.store.store import Store
 from crma_adapters.store.verify import verify_release
 
@@ -383,6 +387,11 @@ KINDS: dict[str, Kind] = {
         file(beside), IntegrityError, "is a pickle by its name|has no place in a published", 4
     ),
 }
+OF_FOLDERS = {name for name in KINDS if name.startswith(("linked", "FIFO", "files beside"))}
+TOLD_BEHIND_A_URL = {
+    "a file left out": "release names .* expected|is not that of its files",
+    "pointer to nowhere": "sha256 is missing",
+}
 CASES = [(name, number) for name, kind in KINDS.items() for number in range(kind.times)]
 
 
@@ -407,6 +416,31 @@ def test_refused(name: str, number: int, sound: Store, nth: "Callable[[int], Nth
         verify_release(store, store.live())
     except StoreError:
         assert len(list(store.root.glob("releases/*"))) <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [(name, number) for name, number in CASES if name not in OF_FOLDERS]
+)
+def test_refused_behind_a_url(
+    name: str, number: int, sound: Store, nth: "Callable[[int], Nth]", tmp_path: Path
+) -> None:
+    """As it lies in an object store: no links, no FIFOs, and what no document names is never fetched."""
+    kind, there = KINDS[name], tmp_path / "store"
+    shutil.copytree(sound.root, there)
+    kind.spoil(there, nth(number))
+    files, bucket = fsspec.filesystem("memory"), f"/hostile/{uuid.uuid4().hex}"
+    for path in there.rglob("*.*"):
+        if path.is_file():
+            files.pipe_file(f"{bucket}/{path.relative_to(there).as_posix()}", path.read_bytes())
+    mirror = mirror_of(StoreUrl(f"memory:/{bucket}"), tmp_path / "cache")
+    with pytest.raises(StoreError, match=TOLD_BEHIND_A_URL.get(name, kind.told)) as caught:
+        mirror.sync()
+        verify_release(Store(mirror.root), Store(mirror.root).live())
+    assert name in TOLD_BEHIND_A_URL or type(caught.value) is kind.error
+    assert len(str(caught.value)) < 1000
+    inside = {path for path in tmp_path.rglob("*") if not path.is_relative_to(there)}
+    assert all(path.is_relative_to(tmp_path / "cache") for path in inside)
+    files.rm(bucket, recursive=True)
 
 
 def test_what_it_is_made_of_is_sound(sound: Store) -> None:

@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+from crma_adapters.cli.argument_types import location
 from crma_adapters.cli.command import run_command
 from crma_training.flags import add_options, config_from, dashed, names
 from crma_training.processes import is_main
@@ -91,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--data", type=Path, required=True, help="dataset folder")
-    parser.add_argument("--adapters", type=Path, required=True, help="store to publish into")
+    parser.add_argument("--adapters", type=location, required=True, help="store to publish into")
     parser.add_argument("--domains", type=names, help="comma-separated, in training order (default: all)")
     parser.add_argument(
         "--run", type=Path, help="run folder (default: runs/<digest of configuration and data>)"

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from crma_adapters.cli.argument_types import location
 from crma_adapters.cli.command import run_command
 from crma_adapters.models.base_model import resolve_base_model
 from crma_adapters.store.publication import Publication, publish_parts
 from crma_adapters.store.release import Release
+from crma_adapters.store.sources.opening import open_store
 from crma_adapters.store.store import Store
 from crma_training.config import TrainConfig, digest
 from crma_training.flags import add_options, config_from
@@ -35,7 +37,7 @@ def main(argv: list[str]) -> int:
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--adapters", type=Path, required=True, help="store whose live release gets it")
+    parser.add_argument("--adapters", type=location, required=True, help="store whose live release gets it")
     parser.add_argument("--run", type=Path, help="run folder (default: runs/<digest of what it is>)")
     known = [option.name for option in dataclasses.fields(TrainConfig)]
     add_options(parser, leave_out=[name for name in known if name not in OPTIONS])
@@ -45,7 +47,7 @@ def main(argv: list[str]) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     refuse_several("crma-train consolidate")
-    release = consolidate_store(Store(args.adapters), config_from(args), args.run)
+    release = consolidate_store(open_store(args.adapters), config_from(args), args.run)
     if release is None:
         return 1
     print(f"release {release.number} is live in {args.adapters}")

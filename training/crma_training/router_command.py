@@ -5,10 +5,12 @@ import argparse
 import tempfile
 from pathlib import Path
 
+from crma_adapters.cli.argument_types import location
 from crma_adapters.cli.command import run_command
 from crma_adapters.errors import ConfigError
 from crma_adapters.store.publication import Publication, publish_parts
 from crma_adapters.store.release import Release
+from crma_adapters.store.sources.opening import open_store
 from crma_adapters.store.store import Store
 from crma_router.encoders.base import DEFAULT_EMBEDDER, MINILM_NAME, USE_NAME
 from crma_training.data.dataset import load_dataset
@@ -27,7 +29,7 @@ def main(argv: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--data", type=Path, required=True, help="dataset folder")
-    parser.add_argument("--adapters", type=Path, required=True, help="store whose live release gets it")
+    parser.add_argument("--adapters", type=location, required=True, help="store whose live release gets it")
     parser.add_argument("--seed", type=int, default=0, help="of the prototypes and variants (default: 0)")
     parser.add_argument(
         "--keep-examples", action=argparse.BooleanOptionalAction, default=True,
@@ -44,7 +46,11 @@ def main(argv: list[str]) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     release = fit_again(
-        args.data, Store(args.adapters), args.seed, keep_examples=args.keep_examples, embedder=args.embedder
+        args.data,
+        open_store(args.adapters),
+        args.seed,
+        keep_examples=args.keep_examples,
+        embedder=args.embedder,
     )
     assert release.router is not None
     print(f"release {release.number} is live in {args.adapters}, with router {release.router.version}")

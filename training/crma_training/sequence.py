@@ -20,6 +20,9 @@ from crma_adapters.models.base_model import BaseModel, resolve_base_model
 from crma_adapters.store.card import AdapterCard, read_card
 from crma_adapters.store.refresh import MIN_ROWS, PairedLosses
 from crma_adapters.store.release import Release
+from crma_adapters.store.sources.location import Location
+from crma_adapters.store.sources.opening import open_store
+from crma_adapters.store.sources.retry import until_no_conflict
 from crma_adapters.store.store import Store
 from crma_training.config import TrainConfig, digest
 from crma_training.consolidate import STAGE, Consolidation, answer_all, consolidate
@@ -53,7 +56,7 @@ class Job:
     """What the command line asks for. `run` None: a folder under `runs/` named by what the run is."""
 
     data: Path
-    adapters: Path
+    adapters: Location
     config: TrainConfig
     domains: tuple[str, ...] | None = None
     run: Path | None = None
@@ -71,7 +74,7 @@ def train_sequence(job: Job, say: Say = print) -> Release:
     say = say if is_main() else _silent
     data = _data(job, say)
     job = dataclasses.replace(job, config=resolved(job.config))
-    base, store = resolve_base_model(job.config.model), Store(job.adapters)
+    base, store = resolve_base_model(job.config.model), open_store(job.adapters)
     identity = _identity(job.config, base, data)
     with (
         run_folder_of(job.run or Path("runs") / digest(identity)[:12]) as folder,
@@ -98,9 +101,8 @@ def train_sequence(job: Job, say: Say = print) -> Release:
             return store.live()
         live = live_release(store)
         router = with_newer_domains(store, start, router, data, questions, job.config)
-        release = publish(
-            store, RunOutputs(base, tuple(trained), backbone, losses, drift, router, job.config.note)
-        )
+        outputs = RunOutputs(base, tuple(trained), backbone, losses, drift, router, job.config.note)
+        release = until_no_conflict(lambda: publish(store, outputs))
         if live is not None and live.number == release.number:
             say(f"nothing new: release {live.number} has this content already")
         wait()

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from crma_adapters.errors import ConfigError
+from crma_adapters.store.sources.location import Location, StoreUrl, parse_location
 from crma_adapters.store.store import Store
 
 Command = Callable[[Store, argparse.Namespace], int]
@@ -22,6 +24,22 @@ class WantedCanary:
     name: str
     folder: Path | None = None
     version: str | None = None
+
+
+def location(text: str) -> Location:
+    """A store's folder, or its URL."""
+    try:
+        return parse_location(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def store_url(text: str) -> StoreUrl:
+    """The URL of a store elsewhere."""
+    where = location(text)
+    if isinstance(where, Path):
+        raise argparse.ArgumentTypeError(f"{text!r} is no URL such as s3://bucket/adapters")
+    return where
 
 
 def named_folder(text: str) -> tuple[str, Path]:

@@ -14,6 +14,7 @@ from crma_adapters.store.collection import collect
 from crma_adapters.store.publication import Publication, publish_parts
 from crma_adapters.store.refresh import MeasuredLosses, compare_losses, read_losses
 from crma_adapters.store.release import Release
+from crma_adapters.store.sources.remote_store import RemoteStore
 from crma_adapters.store.store import Store
 
 T = TypeVar("T")
@@ -109,6 +110,11 @@ def merge_command(store: Store, arguments: argparse.Namespace) -> int:
 
 
 def gc_command(store: Store, arguments: argparse.Namespace) -> int:
+    if isinstance(store, RemoteStore):
+        raise ConfigError(
+            f"gc: {store.mirror.remote.url} is a store behind a URL, where a publisher may need what nobody "
+            "names yet; expected a folder: remove old versions with the provider's own rules"
+        )
     done = collect(store, keep=arguments.keep, dry_run=arguments.dry_run)
     for folder, size_bytes in done.removed.items():
         print(f"{'would remove' if arguments.dry_run else 'removed'}  {folder}  {size_text(size_bytes)}")

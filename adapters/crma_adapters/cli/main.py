@@ -8,16 +8,23 @@ import argparse
 from pathlib import Path
 
 from crma_adapters.cli import store_commands as commands
-from crma_adapters.cli.argument_types import AddCommand, Command, positive
+from crma_adapters.cli.argument_types import AddCommand, Command, location, positive
 from crma_adapters.cli.change_cli import add_writing
 from crma_adapters.cli.command import run_command
-from crma_adapters.store.store import Store
+from crma_adapters.cli.transfer_commands import add_transfer
+from crma_adapters.store.sources.opening import open_store
+from crma_adapters.store.sources.retry import until_no_conflict
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit status; 2 with one line on stderr for anything a user can mend."""
     arguments = _parser().parse_args(argv)
-    return run_command(lambda: arguments.run(Store(arguments.adapters), arguments))
+
+    def run() -> int:
+        status: int = arguments.run(open_store(arguments.adapters, arguments.store_cache), arguments)
+        return status
+
+    return run_command(lambda: until_no_conflict(run))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -27,11 +34,18 @@ def _parser() -> argparse.ArgumentParser:
         description="Look at a store of adapters, check it, publish to it, go back to an older release.",
         epilog="Errors are one line on stderr and exit status 2; the live release then stays as it was.",
     )
-    help_text = "the store (default: ./adapters)"
-    parser.add_argument("--adapters", default=Path("adapters"), type=Path, metavar="DIR", help=help_text)
+    help_text = "the store: a folder, or a URL such as s3://bucket/adapters (default: ./adapters)"
+    cache_text = "where the files of a store behind a URL are kept (default: stores in the cache folder)"
+    parser.add_argument(
+        "--adapters", default=Path("adapters"), type=location, metavar="DIR|URL", help=help_text
+    )
+    parser.add_argument("--store-cache", type=Path, metavar="DIR", help=cache_text)
     # SUPPRESS, so that the flag may stand before or after the command without one undoing the other.
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--adapters", default=argparse.SUPPRESS, type=Path, metavar="DIR", help=help_text)
+    shared.add_argument(
+        "--adapters", default=argparse.SUPPRESS, type=location, metavar="DIR|URL", help=help_text
+    )
+    shared.add_argument("--store-cache", default=argparse.SUPPRESS, type=Path, metavar="DIR", help=cache_text)
     added = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def command(name: str, run: Command, summary: str) -> argparse.ArgumentParser:
@@ -41,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_reading(command)
     add_writing(command)
+    add_transfer(command)
     return parser
 
 

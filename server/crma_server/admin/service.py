@@ -157,10 +157,10 @@ class Operations(Protocol):
 
 
 class StoreOperations:
-    """`Operations` on the store at `root` and on what `served` gives, which is there once requests come."""
+    """`Operations` on a store, or the one at `root`, and on what `served` gives, there once requests come."""
 
-    def __init__(self, root: Path, served: Callable[[], Served]) -> None:
-        self._store = Store(root)
+    def __init__(self, root: Path | Store, served: Callable[[], Served]) -> None:
+        self._store = root if isinstance(root, Store) else Store(root)
         self._served = served
 
     async def status(self) -> Document:

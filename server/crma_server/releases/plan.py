@@ -13,6 +13,8 @@ from watchfiles import Change, awatch
 from crma_adapters.models.base_model import BaseModel
 from crma_adapters.store.ledger import POINTER_FILE
 from crma_adapters.store.release import Pointer, Release
+from crma_adapters.store.sources.mirror import Mirror
+from crma_adapters.store.sources.remote_store import RemoteStore
 from crma_adapters.store.store import Store
 from crma_router.classifier.artifact import load_model
 from crma_router.encoders.base import Embedder
@@ -77,6 +79,11 @@ class SourceConfig:
     base: BaseModel
     served_names: tuple[str, ...]
     keep: int
+    mirror: Mirror | None = None
+
+    def store(self) -> Store:
+        """The store, to read and to change; `root` is where it is read, `mirror` follows its source."""
+        return RemoteStore(self.mirror) if self.mirror else Store(self.root)
 
 
 @dataclass(frozen=True)
@@ -130,8 +137,14 @@ def make_plan(
         router=PendingRouter(contents.router_dir) if contents.router_dir else None,
         release=release,
         kept=contents.kept,
-        origin=SourceConfig(contents.store.root, contents.base, tuple(served_names), keep),
+        origin=SourceConfig(
+            contents.store.root, contents.base, tuple(served_names), keep, _mirror(contents.store)
+        ),
     )
+
+
+def _mirror(store: Store) -> Mirror | None:
+    return store.mirror if isinstance(store, RemoteStore) else None
 
 
 def _entries(release: Release | None) -> dict[str, Entry]:
@@ -171,7 +184,7 @@ class StoreSource:
         """`max_rank` is the largest LoRA rank the running engine takes, `modules` are those it gives a LoRA
         (None: all)."""
         self._origin = origin
-        self._store = Store(origin.root)
+        self._store = origin.store()
         self._max_rank = max_rank
         self._modules = modules
 

@@ -134,15 +134,15 @@ class ReadOptions:
     unsound: Collection[int] = ()
 
 
-def open_snapshot(root: Path, model: str | None, keep: int = KEEP_RELEASES) -> StoreSnapshot:
-    """Open the store at `root` and check all of it; `model` overrides the release's base model.
+def open_snapshot(root: Path | Store, model: str | None, keep: int = KEEP_RELEASES) -> StoreSnapshot:
+    """Open a store, or the one at `root`, and check all of it; `model` overrides the release's base model.
 
     Raises:
         StoreError: there is no store or nothing in it, or something in it is broken or does not fit.
         BaseModelError: the base model cannot be had.
         RouterError: the release's router is none.
     """
-    store = Store(root)
+    store = root if isinstance(root, Store) else Store(root)
     release = _live(store)
     base = resolve_base_model(model or (release.base_model if release else DEFAULT_BASE_MODEL))
     return read_snapshot(store, base, ReadOptions(keep))

@@ -23,6 +23,7 @@ from crma_server.observability.decisions import Decisions
 from crma_server.observability.generation_count import GenerationCounter
 from crma_server.observability.metrics import Metrics
 from crma_server.progress import report
+from crma_server.releases.following import follow_source
 from crma_server.releases.manager import Releases, make_live
 from crma_server.releases.plan import ReleasePlan, StoreSource, changes
 from crma_server.routing.catalog import BASE
@@ -75,7 +76,7 @@ class CrmaEndpoints:
         # and would break the engine for everyone.
         scales = app.state.args.enable_elastic_ep
         _remove_routes(app, {"/v1/models"} if scales else {"/v1/models", "/scale_elastic_ep"})
-        app.include_router(admin_router(StoreOperations(plan.origin.root, parts.served)))
+        app.include_router(admin_router(StoreOperations(plan.origin.store(), parts.served)))
         add_dashboard(
             app, parts.decisions, lambda: parts.drain.stopping, lambda: live_map(parts.selector.live)
         )
@@ -100,6 +101,9 @@ class CrmaEndpoints:
         watched = changes(parts.plan.origin.root, poll=args.crma_settings.poll)
         # The state keeps the tasks alive.
         state.crma_following = asyncio.create_task(releases.follow(watched))
+        if (mirror := parts.plan.origin.mirror) is not None:
+            poll_s, count = args.crma_settings.store_poll_s, parts.metrics.count_refused_release
+            state.crma_mirroring = asyncio.create_task(follow_source(mirror, poll_s, count))
         if engine_client.vllm_config.parallel_config._api_process_rank > 0:
             return  # one of several API servers: the first speaks for all
         state.crma_announcement = asyncio.create_task(_announce(state, args, parts.selector.live))
