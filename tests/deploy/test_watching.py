@@ -26,7 +26,7 @@ def known() -> dict[str, set[str]]:
     metrics = Metrics(registry)
     collectors = set(registry._names_to_collectors.items())
     for name, collector in collectors:
-        found[name] = set(collector._labelnames) | ({"le"} if name.endswith("_bucket") else set())
+        found[name] = set(vars(collector)["_labelnames"]) | ({"le"} if name.endswith("_bucket") else set())
     assert metrics is not None
     return found
 
