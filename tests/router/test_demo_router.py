@@ -190,9 +190,8 @@ def test_a_domain_is_added_from_26_questions_in_twenty_seconds_of_processor_time
     config = {"peft_type": "LORA", "r": 2, "lora_alpha": 2, "target_modules": ["q_proj"], "bias": "none"}
     (plain / "adapter_config.json").write_text(json.dumps(config))
     # A byte order mark, a line separator inside a string, and rows of three forms.
-    rows: list[dict[str, object]] = [{"question": text} for text in GARDEN[:20]] + [
-        {"text": f"{GARDEN[20]}\u2028"}
-    ]
+    rows: list[dict[str, object]] = [{"question": text} for text in GARDEN[:20]]
+    rows.append({"text": f"{GARDEN[20]}\u2028"})
     rows += [{"messages": [{"role": "user", "content": text}]} for text in GARDEN[21:]]
     path = tmp_path / "garden.jsonl"
     path.write_text("\ufeff" + "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")

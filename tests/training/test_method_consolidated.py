@@ -14,8 +14,8 @@ from crma_training.learn import ADAPTER, BACKBONE
 from crma_training.methods.consolidated import Consolidated
 from crma_training.methods.method import Lesson, Serving
 from crma_training.methods.per_domain import FROZEN
-from crma_training.metrics import read_steps
 from crma_training.taught import Teacher, ask, divergence
+from crma_training.trainer.metrics import read_steps
 
 MakeCourse = Callable[..., Any]
 

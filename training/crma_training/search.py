@@ -156,7 +156,7 @@ def _trial(bench: Any, tasks: Sequence[Any], rank: int, rate: float, working: Pa
     from crma_training.adapter import at_work
     from crma_training.fit import own_batches, steps_for
     from crma_training.learn import ADAPTER, learn_domain
-    from crma_training.losses import row_losses
+    from crma_training.trainer.losses import row_losses
 
     losses: list[float] = []
     parameters = 0

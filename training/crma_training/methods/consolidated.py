@@ -14,13 +14,14 @@ from crma_adapters.crma.crma import Crma
 from crma_adapters.models.cache import cache_dir, make_once
 from crma_training.consolidate import GENERIC, ROWS
 from crma_training.data.tokens import end_ids
-from crma_training.fit import crma_groups, fit, lora_group
+from crma_training.fit import fit
 from crma_training.learn import ADAPTER, BACKBONE, domain_seed
 from crma_training.lora import DomainLora
 from crma_training.methods.method import Lesson, Serving
 from crma_training.methods.shared_lora import crma_sized_rank
-from crma_training.metrics import MetricsLog
 from crma_training.taught import Taught, Teacher, ask, epochs_of, read_taught, taught_loss, write_taught
+from crma_training.trainer.groups import crma_groups, lora_group
+from crma_training.trainer.metrics import MetricsLog
 from crma_training.workbench import Workbench
 
 
