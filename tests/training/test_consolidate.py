@@ -9,15 +9,17 @@ import pytest
 import torch
 
 from crma_adapters.crma.attach import attach
+from crma_adapters.crma.backbone import read_backbone_card
 from crma_adapters.crma.crma import Crma
 from crma_adapters.store.release import Release
 from crma_adapters.store.store import Store
 from crma_adapters.store.verify import verify_release
 from crma_router.classifier.data import RouterData
 from crma_training import consolidate_command
-from crma_training.consolidate import Consolidation, answer_all, consolidate
+from crma_training.consolidate import STAGE, Consolidation, answer_all, consolidate
 from crma_training.consolidate_command import consolidate_store
 from crma_training.data.tokens import collate, end_ids
+from crma_training.learn import BACKBONE
 from crma_training.run_folder import RunFolder
 from crma_training.taught import Teacher, ask, divergence, epochs_of, read_taught, taught_loss, write_taught
 
@@ -113,10 +115,13 @@ def test_a_store_gets_a_backbone_that_moves_no_adapter(
     monkeypatch.setattr("crma_training.store_questions.kept_questions", lambda *_: kept)
     from crma_training.config import TrainConfig
 
-    config = TrainConfig(consolidation_epochs=4, consolidation_questions=12, crma_learning_rate=1e-2)
+    config = TrainConfig(
+        consolidation_epochs=4, consolidation_questions=12, crma_learning_rate=1e-2, backbone_rank=3
+    )
     said: list[str] = []
     release = consolidate_store(store, config, tmp_path / "consolidation", said.append)
     assert said[-1].startswith("consolidated backbone: divergence from its teachers code")
+    assert read_backbone_card(tmp_path / "consolidation" / STAGE / BACKBONE).config.rank == 3
     if release is None:
         assert said[-1].endswith("is not published") and store.live() == first
         return

@@ -94,6 +94,7 @@ class TrainConfig:
     consolidation_questions: int = _option(300, "questions that each domain's teacher answers, at most")
     mode: Mode = _option("residual", "form of CRMA", MODES)  # noqa: RUF009
     mixing_rank: int = _option(16, "rank of CRMA's map in every block")
+    backbone_rank: int = _option(0, "rank of the release's own CRMA, which all domains share (0: as mixing)")
     freeze_backbone: bool = _option(False, "with --backbone shared: CRMA stays as it is, only adapters train")
     holdout_every: int = _option(
         40, "steps between two measurements of the holdout in training (0: before and after only)"
@@ -146,7 +147,7 @@ class TrainConfig:
         )
         for name in at_least_one:
             self._require(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("steps", "holdout_every", "validate_every", "save_steps"):
+        for name in ("steps", "holdout_every", "validate_every", "save_steps", "backbone_rank"):
             self._require(name, getattr(self, name) >= 0, "0 or more")
         self._require("warmup", 0 <= self.warmup < 1, "in [0, 1)")
         self._require("crma_dropout", 0 <= self.crma_dropout < 1, "in [0, 1)")
@@ -182,6 +183,11 @@ class TrainConfig:
         """
         values = {name: value for name, value in self.to_json().items() if name not in HOW}
         return values | {"step_rows": self.step_rows}
+
+    @property
+    def rank_of_backbone(self) -> int:
+        """Rank of the release's own CRMA."""
+        return self.backbone_rank or self.mixing_rank
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, tuples as lists."""

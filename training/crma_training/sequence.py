@@ -238,7 +238,7 @@ def backbone_free_version(adapter: Path) -> str:
 
 def _fresh(bench: Workbench) -> Crma:
     config = bench.config
-    return Crma.from_model(bench.model, mode=config.mode, rank=config.mixing_rank, seed=config.seed)
+    return Crma.from_model(bench.model, mode=config.mode, rank=config.rank_of_backbone, seed=config.seed)
 
 
 def _backbone(

@@ -72,4 +72,4 @@ def live_release(store: Store) -> Release | None:
 def _same_form(store: Store, version: str, config: TrainConfig) -> bool:
     """Whether the live backbone is what this run would make, so that it can go on training."""
     found = read_backbone_card(store.backbone_dir(version)).config
-    return (found.form, found.mode, found.rank) == (2, config.mode, config.mixing_rank)
+    return (found.form, found.mode, found.rank) == (2, config.mode, config.rank_of_backbone)
