@@ -33,12 +33,13 @@ def test_rows_are_shown_with_what_is_learnt_set_apart(
 ) -> None:
     turns = [("user", "Hi"), ("assistant", "Hello."), ("user", "And?"), ("assistant", "Nothing.")]
     talk = [{"role": role, "content": text} for role, text in turns]
-    write_rows("legal.jsonl", [{"messages": talk}, {"text": "A lease is a contract."}])
+    write_rows("legal/train.jsonl", [{"messages": talk}, {"text": "A lease is a contract."}])
+    write_rows("legal/holdout.jsonl", [{"question": "What is a tort?", "answer": "A wrong."}])
     command = ["check", str(clean), "--model", str(base_model), "--domains", "legal"]
     main(command)
     out = capsys.readouterr().out
     assert (
-        f"--- {clean}/legal.jsonl:1\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+        f"--- {clean}/legal/train.jsonl:1\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
         "[[Hello.<|im_end|>]]\n"
         "<|im_start|>user\nAnd?<|im_end|>\n<|im_start|>assistant\n[[Nothing.<|im_end|>]]\n"
     ) in out
