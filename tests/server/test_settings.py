@@ -37,9 +37,11 @@ def test_every_setting_has_a_flag(tmp_path: Path) -> None:
         "max-body-bytes",
         "deadline-s",
         "keep-releases",
+        "store-poll-s",
     )
     argv = [word for name in numbers for word in (f"--{name}", "7")]
     argv += ["--allow-no-key", "--poll", "--log-prompts", "--request-log", "stderr", "--compile"]
+    argv += ["--store-cache", str(tmp_path)]
     settings = read(*argv, "--api-key-file", str(tmp_path / "a"), "--admin-key-file", str(tmp_path / "b"))
     plain = Settings()
     for each in dataclasses.fields(Settings):

@@ -81,7 +81,8 @@ class BlobCache:
                 raise StoreAwayError(f"{remote.url}/{name}: not fetched to its end: this process is ending")
             data = self._chunk(remote, name, start, min(start + self._chunk_bytes, size_bytes))
             if len(data) == size_bytes and start > 0:  # a server without ranges: the whole, again
-                partial.truncate(0)
+                partial.seek(0)
+                partial.truncate()
                 digest, start = hashlib.sha256(), 0
             if not data or start + len(data) > size_bytes:
                 raise StoreAwayError(
