@@ -34,6 +34,7 @@ ADMIN = {
     "GET /crma/v1/releases",
     "GET /crma/v1/adapters",
     "GET /crma/v1/decisions",
+    "GET /crma/v1/map",
     "POST /crma/v1/rollback",
     "POST /crma/v1/canary",
     "POST /crma/v1/promote",

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from crma_adapters.errors import RouterError
+from crma_router.encoders.base import Embedder
 from crma_router.router import Router
 from crma_server.releases.plan import PendingRouter, load_router
 
@@ -12,9 +13,9 @@ def test_it_loads_once(small_router: Path, monkeypatch: pytest.MonkeyPatch) -> N
     loads: list[Path] = []
     real = Router.load
 
-    def load(folder: Path) -> Router:
+    def load(folder: Path, embedder: Embedder | None = None) -> Router:
         loads.append(folder)
-        return real(folder)
+        return real(folder, embedder)
 
     monkeypatch.setattr(Router, "load", load)
     pending = PendingRouter(small_router)
