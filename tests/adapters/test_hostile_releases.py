@@ -389,6 +389,9 @@ KINDS: dict[str, Kind] = {
 }
 OF_FOLDERS = {name for name in KINDS if name.startswith(("linked", "FIFO", "files beside"))}
 TOLD_BEHIND_A_URL = {
+    # What has the digest of something that was just fetched is not asked for: its content is refused then.
+    "canary that is not there": "is missing|is the card of 'legal', expected 'medical'",
+    "a backbone that is not there": "is missing|is not that of its files",
     "a file left out": "release names .* expected|is not that of its files",
     "pointer to nowhere": "sha256 is missing",
 }

@@ -46,7 +46,7 @@ class Server:
 def test_every_arm_gets_a_question_before_the_next_question() -> None:
     order = interleaved(ARMS, QUESTIONS)
     for index, question in enumerate(QUESTIONS):
-        group = order[5 * index : 5 * index + 5]
+        group = order[len(ARMS) * index : len(ARMS) * (index + 1)]
         assert {inquiry.question for inquiry in group} == {question}
         assert {inquiry.arm for inquiry in group} == set(ARMS)
 

@@ -17,7 +17,7 @@ def test_the_seed_alone_decides_what_is_drawn() -> None:
 
 
 def test_every_role_comes_up_and_what_is_asked_is_a_question_of_ours() -> None:
-    turns = [labelled_pieces(blocks, frozenset(QUESTIONS)) for blocks in simulate(QUESTIONS, 400, 0)]
+    turns = [labelled_pieces(blocks, frozenset(QUESTIONS)) for blocks in simulate(QUESTIONS, 600, 0)]
     roles = Counter(role for turn in turns for _, role in turn)
     assert min(roles.values()) > 50 and set(roles) == {"asked", "context", "frame", "carry"}
     sentences = " ".join(QUESTIONS)

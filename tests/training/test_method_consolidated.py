@@ -39,7 +39,7 @@ def test_the_student_comes_nearer_to_every_teacher_with_all_steps(
     for index, name in enumerate(("code", "legal")):
         folder = tmp_path / "taught" / name
         folder.mkdir(parents=True)
-        generic = (tuple(prompt_ids("hello", bench.tokenizer)),)
+        generic = (tuple(prompt_ids("hello", bench.chat)),)
         given = dataclasses.replace(lesson, index=index, stages=tuple(stages), basis=basis, generic=generic)
         method.learn(given, folder)
         stages.append(folder)
@@ -51,7 +51,7 @@ def test_the_student_comes_nearer_to_every_teacher_with_all_steps(
     assert len(read_steps(stages[1])) == 2 * 30
     for task, stage in zip(tasks, basis, strict=True):
         prompts = tuple(row.token_ids[: row.answer_start] for row in task.train)
-        rows = ask(bench, Teacher(task.name, stage / ADAPTER, None, prompts), end_ids(bench.tokenizer))
+        rows = ask(bench, Teacher(task.name, stage / ADAPTER, None, prompts), end_ids(bench.chat))
         before = divergence(bench, rows)
         with at_work(bench.model, serving.adapter, serving.backbone):
             assert divergence(bench, rows) < before

@@ -41,7 +41,7 @@ def test_a_new_subspace_is_orthogonal_to_the_earlier_ones(make_course: MakeCours
     for index in (1, 2):
         apart, as_drawn = (cosine(SavedLora.read(stages[index] / "adapter"), 2) for stages in (held, loose))
         assert as_drawn > 0.1
-        assert apart < 0.01
+        assert apart < 0.02
 
 
 def test_earlier_loras_stay_and_all_stand_side_by_side(make_course: MakeCourse) -> None:

@@ -65,7 +65,7 @@ def test_the_tables_have_the_figures_of_cards_drift_and_logs(finished_run: Finis
     assert "legal 20 a source CC0" in found.text
     assert "torch 2.x" in found.text
     assert "rank 16 changed" in found.text
-    assert "lora_alpha 8 max_length" in found.text
+    assert "lora_alpha 8 lora_dropout" in found.text
 
 
 def test_a_run_in_progress_shows_what_is_finished(finished_run: FinishedRun) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from crma_adapters.errors import ConfigError, CrmaError, StoreAwayError, StoreError
+from crma_adapters.errors import ConfigError, CrmaError, IntegrityError, StoreAwayError, StoreError
 from crma_adapters.io.document import MAX_DOCUMENT_BYTES
 from crma_adapters.store.sources.location import StoreUrl
 
@@ -50,12 +50,12 @@ class RemoteFiles:
     def read_document(self, name: str, *, unless: str | None = None) -> RemoteDocument | None:
         """A document of up to `MAX_DOCUMENT_BYTES`; None if its ETag is still `unless`.
 
-        Raises `StoreError` also if it is larger, `FileNotFoundError` if there is none.
+        Raises `IntegrityError` if it is larger, `FileNotFoundError` if there is none.
         """
         with self._told(name, missing=True):
             found = self._read_s3(name, unless) if self._is_s3 else self._read_any(name, unless)
         if found is not None and len(found.data) > MAX_DOCUMENT_BYTES:
-            raise StoreError(
+            raise IntegrityError(
                 f"{self.url}/{name}: is over {MAX_DOCUMENT_BYTES} bytes; expected a small JSON document"
             )
         return found

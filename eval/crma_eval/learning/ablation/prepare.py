@@ -92,5 +92,5 @@ def link(data: Path, domain: str, folder: Path, name: str) -> None:
             f"{data} has no folder or file of {domain}; the ablation needs its rows beside each other"
         )
     target = folder / (name + ("" if found[0].is_dir() else found[0].suffix))
-    if not target.is_symlink():
+    if not target.exists():
         target.symlink_to(found[0].resolve())
