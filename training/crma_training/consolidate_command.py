@@ -25,7 +25,8 @@ moves. A command that was stopped asks no teacher twice: give it again.
 """
 OPTIONS = (
     "consolidation_epochs", "consolidation_questions", "mixing_rank", "backbone_rank", "mode",
-    "crma_learning_rate", "crma_weight_decay", "crma_dropout", "batch_size", "max_length", "seed", "dtype", "note",
+    "crma_learning_rate", "crma_weight_decay", "crma_dropout", "batch_size", "max_length",
+    "seed", "dtype", "note",
 )  # fmt: skip
 
 
