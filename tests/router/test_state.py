@@ -51,7 +51,7 @@ def test_what_only_carries_on_stays() -> None:
     assert after("medical", replace(CODE_LIKELY, carries=0.9)) == ("medical", "sticky", "follow-up")
     assert after("medical", replace(CODE_SURE, carries=0.99, words=3)) == ("medical", "sticky", "follow-up")
     assert after("medical", replace(NOTHING, words=2, carries=0.3)) == ("medical", "sticky", "follow-up")
-    assert after("medical", replace(NOTHING, words=2)) == (None, "fallback", "out of domain")
+    assert after("medical", replace(NOTHING, words=2)) == ("medical", "sticky", "follow-up")
 
 
 def test_a_short_turn_that_leans_elsewhere_stays_a_long_one_goes() -> None:

@@ -41,7 +41,6 @@ _LIKELY = 0.75
 _LITTLE = 0.3
 """Part of the hysteresis that a turn may be outside and still be taken for what it leans to."""
 
-_MAY_CARRY = 0.2
 _ONLY_CARRIES = 0.9
 _SYSTEM_WEIGHT = 0.7
 
@@ -158,7 +157,7 @@ def _why_stay(
         return "follow-up"
     if own.cause == "unsure":
         return "close call" if lead < policy.margin else None
-    if own.words <= FEW and own.carries >= _MAY_CARRY:
+    if own.words <= FEW:
         return "follow-up"
     if lead == 0 and _over(own) <= _LITTLE * policy.hysteresis:
         return "near"
