@@ -429,7 +429,7 @@ def test_a_wrong_command_line_is_status_two(arguments: list[str], capsys: Output
 
 COMMANDS = [
     *("list", "show", "verify", "diff", "publish", "rollback"),
-    *("canary", "promote", "drop", "refresh", "gc"),
+    *("canary", "promote", "drop", "refresh", "gc", "import", "merge"),
 ]
 
 

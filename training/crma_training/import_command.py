@@ -5,10 +5,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from crma_adapters.cli.argument_types import location
 from crma_adapters.cli.command import run_command
 from crma_adapters.errors import ConfigError
 from crma_adapters.store.names import check_domain_name
 from crma_adapters.store.release import Release
+from crma_adapters.store.sources.opening import open_store
 from crma_adapters.store.store import Store
 
 DESCRIPTION = """\
@@ -27,7 +29,7 @@ def main(argv: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", metavar="FOLDER|HUB_ID", help="a LoRA as PEFT saves it")
-    parser.add_argument("--adapters", type=Path, required=True, help="store to publish into")
+    parser.add_argument("--adapters", type=location, required=True, help="store to publish into")
     parser.add_argument("--domain", required=True, help="what the domain is to be called")
     parser.add_argument("--examples", type=Path, required=True, help="rows of the domain, with answers")
     parser.add_argument("--model", default="", help="base model, where the store has no release yet")
@@ -36,7 +38,7 @@ def main(argv: list[str]) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    store = Store(args.adapters)
+    store = open_store(args.adapters)
     release = import_adapter(store, args.source, args.domain, args.examples, model=args.model)
     print(f"release {release.number} is live in {store.root}: {', '.join(sorted(release.adapters))}")
     return 0

@@ -3,12 +3,14 @@
 import argparse
 from pathlib import Path
 
+from crma_adapters.cli.argument_types import location
 from crma_adapters.cli.command import run_command
 from crma_adapters.errors import ConfigError
 from crma_adapters.io.document import render_document
 from crma_adapters.io.durable import write_durably
 from crma_adapters.models.base_model import resolve_base_model
 from crma_adapters.store.refresh import LOSSES_FORMAT, MIN_ROWS, MeasuredLosses, PairedLosses
+from crma_adapters.store.sources.opening import open_store
 from crma_adapters.store.store import Store
 from crma_training.config import TrainConfig
 from crma_training.data.dataset import load_domain
@@ -31,7 +33,9 @@ def main(argv: list[str]) -> int:
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--adapters", type=Path, required=True, help="store whose live release is measured")
+    parser.add_argument(
+        "--adapters", type=location, required=True, help="store whose live release is measured"
+    )
     parser.add_argument("--data", type=Path, required=True, help="dataset folder, as given to crma-train")
     parser.add_argument("--losses", type=Path, required=True, metavar="FILE", help="where the losses go")
     parser.add_argument("--domains", type=names, help="comma-separated (default: all of the release)")
@@ -42,7 +46,7 @@ def main(argv: list[str]) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    store = Store(args.adapters)
+    store = open_store(args.adapters)
     measured = measure(store, args.data, args.domains, args.validation_share, args.validation_split)
     args.losses.parent.mkdir(parents=True, exist_ok=True)
     write_durably(args.losses.parent, args.losses, render_document(measured, format=LOSSES_FORMAT))

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from crma_adapters.cli.argument_types import location
 from crma_adapters.cli.command import run_command
 from crma_adapters.errors import ConfigError, RouterError
-from crma_adapters.store.store import Store
+from crma_adapters.store.sources.opening import open_store
 from crma_router.classifier.data import FEWEST_EXAMPLES
 from crma_router.classifier.fit import ACCEPTANCE
 from crma_router.cli.change import (
@@ -58,8 +59,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog='Example: crma-route --adapters ./adapters "Can I break my lease early?"',
     )
     common = argparse.ArgumentParser(add_help=False)
-    help_text = "the store (default: ./adapters)"
-    common.add_argument("--adapters", default=Path("adapters"), type=Path, metavar="DIR", help=help_text)
+    help_text = "the store, a folder or a URL such as s3://bucket/adapters (default: ./adapters)"
+    common.add_argument(
+        "--adapters", default=Path("adapters"), type=location, metavar="DIR|URL", help=help_text
+    )
     common.add_argument("--json", action="store_true", help="print JSON")
     fitting = argparse.ArgumentParser(add_help=False)
     fitting.add_argument(
@@ -184,7 +187,9 @@ def _calibrate(arguments: argparse.Namespace) -> int:
 
 
 def _upgrade(arguments: argparse.Namespace) -> int:
-    live, change = upgrade(Store(arguments.adapters), arguments.embedder, acceptance=_acceptance(arguments))
+    live, change = upgrade(
+        open_store(arguments.adapters), arguments.embedder, acceptance=_acceptance(arguments)
+    )
     return _publish(arguments, live, change)
 
 
@@ -206,7 +211,7 @@ def _publish(arguments: argparse.Namespace, live: LiveRouter, change: Change) ->
 
 
 def _load(arguments: argparse.Namespace) -> LiveRouter:
-    store = Store(arguments.adapters)
+    store = open_store(arguments.adapters)
     store.live()
     from transformers.utils import logging  # seconds to import: not before the store is known to be sound
 

@@ -104,6 +104,7 @@ def test_it_follows_says_each_trouble_once_and_goes_on(
         assert store.live().number == 3
         source.publish(5)
         await live(5)
+        await asyncio.sleep(0.3)  # and says so
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
 
