@@ -122,16 +122,16 @@ class Router:
 
     def _encode(self, texts: list[str]) -> Embeddings:
         """(N, D). What stands around questions comes again and again: short texts are embedded once."""
-        new = [text for text in texts if text not in self._embedded]
-        found = dict(zip(new, self.embedder.encode(new), strict=True)) if new else {}
         with self._lock:
-            vectors = [self._embedded[text] if text in self._embedded else found[text] for text in texts]
-            for text, vector in found.items():
-                if len(text) <= _SHORT_TEXT:
-                    self._embedded[text] = vector
+            found = {text: self._embedded[text] for text in texts if text in self._embedded}
+        new = [text for text in texts if text not in found]
+        if new:
+            found |= zip(new, self.embedder.encode(new), strict=True)
+        with self._lock:
+            self._embedded |= {text: found[text] for text in new if len(text) <= _SHORT_TEXT}
             while len(self._embedded) > _EMBEDDED_LATELY:
                 self._embedded.popitem(last=False)
-        return np.stack(vectors)
+        return np.stack([found[text] for text in texts])
 
     def _decision(self, reading: TurnReading, outputs: dict[int, ClassifierOutput]) -> RoutingDecision:
         passage = reading.read

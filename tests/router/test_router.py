@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crma_adapters.errors import RouterError
-from crma_router.encoders.base import Embedder
+from crma_router.encoders.base import Embedder, Embeddings
 from crma_router.roles.role_classifier import everything_asked
 from crma_router.router import Router, RouterData, fit_router
 
@@ -59,6 +59,24 @@ def test_threads_may_share_a_router(router: Router, unseen: RouterData) -> None:
     texts = unseen.examples["legal"]
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(router.route, texts)) == [router.route(text) for text in texts]
+
+
+def test_a_vector_let_go_by_another_thread_is_still_had(
+    router: Router, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crma_router.router._EMBEDDED_LATELY", 1)
+
+    class Busy:
+        name, languages = embedder.name, embedder.languages
+
+        def encode(self, texts: list[str]) -> Embeddings:
+            if "a new text" in texts:
+                shared._encode(["what another thread asks"])
+            return embedder.encode(texts)
+
+    shared = Router(router.model, Busy())
+    known = shared._encode(["a known text"])
+    assert np.array_equal(shared._encode(["a known text", "a new text"])[0], known[0])
 
 
 def test_a_language_that_the_encoder_was_not_trained_on_falls_back_with_that_cause(

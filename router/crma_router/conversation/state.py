@@ -173,7 +173,7 @@ def _over(own: RoutingDecision) -> float:
 def _nearly(own: RoutingDecision, policy: Policy) -> RoutingDecision:
     """Who asks of one domain is likely to ask of another next: a little more counts as inside."""
     leader = max(own.scores, key=own.scores.__getitem__)
-    if own.words <= FEW or own.confidence < _LIKELY or _over(own) > _LITTLE * policy.hysteresis:
+    if own.confidence < _LIKELY or _over(own) > _LITTLE * policy.hysteresis:
         return own
     reason = f"in a conversation that is on a domain, the turn is like enough to {leader}; {own.reason}"
     return replace(own, domain=leader, path="routed", reason=reason, cause="near")
