@@ -7,11 +7,12 @@ import time
 from crma_adapters.cli.argument_types import AddCommand, number, positive, store_url
 from crma_adapters.cli.listing_text import summary_text
 from crma_adapters.errors import ConfigError, CrmaError
+from crma_adapters.store.collection import KEEP_RELEASES
 from crma_adapters.store.sources.mirror import Mirror
 from crma_adapters.store.sources.opening import mirror_of
 from crma_adapters.store.sources.remote import RemoteFiles
 from crma_adapters.store.sources.remote_store import RemoteStore
-from crma_adapters.store.sources.transfer import KEEP_RELEASES, pull, push
+from crma_adapters.store.sources.transfer import pull, push
 from crma_adapters.store.store import Store
 
 INTERVAL_S = 5.0

@@ -1,6 +1,6 @@
 """A folder store that follows a remote one: documents, parts of live and kept releases, then the pointer."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +17,7 @@ from crma_adapters.store.sources.remote import RemoteDocument, RemoteFiles
 from crma_adapters.store.store import Store
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 HISTORY = 50
 """Documents of releases before the live one that are fetched; older ones when they are asked for."""
@@ -121,9 +122,10 @@ class Mirror:
             for place, part in wanted
             for name, digest in part.files.items()
         ]
-        _in_parallel(lambda file: self.blobs.fetch(self.remote, *file), files)
+        blobs = _in_parallel(lambda file: self.blobs.fetch(self.remote, *file), files)
+        found = {digest: blob for (_, digest), blob in zip(files, blobs, strict=True)}
         for place, part in wanted:
-            self._place(place, part)
+            self._place(place, part, found)
 
     def _take_live(self, pointer: Pointer) -> Release:
         """The live release; its document is brought if the folder has another under its number."""
@@ -215,14 +217,12 @@ class Mirror:
             return False
         return True
 
-    def _place(self, place: str, part: Part) -> None:
+    def _place(self, place: str, part: Part, blobs: Mapping[str, Path]) -> None:
+        """The part out of `blobs`, cached files by digest."""
         beside = durable.temporary_path(self.root)
         beside.mkdir()
         for name, digest in part.files.items():
-            blob, path = (
-                self.blobs.fetch(self.remote, f"{place}/{part.version}/{name}", digest),
-                beside / name,
-            )
+            blob, path = blobs[digest], beside / name
             try:
                 path.hardlink_to(blob)
             except OSError:  # another file system, or one without links
@@ -252,8 +252,7 @@ def _kind(place: str) -> PartKind:
     return _KINDS.get(place, ADAPTER)
 
 
-def _in_parallel(work: Callable[[T], object], items: list[T]) -> None:
-    """`work` on every item, several at a time; the first error once all have ended."""
+def _in_parallel(work: Callable[[T], R], items: list[T]) -> list[R]:
+    """`work` on every item, several at a time, in their order; the first error once all have ended."""
     with ThreadPoolExecutor(max_workers=_PARALLEL) as pool:
-        for done in [pool.submit(work, item) for item in items]:
-            done.result()
+        return [done.result() for done in [pool.submit(work, item) for item in items]]

@@ -4,6 +4,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from crma_adapters.errors import StoreError
+from crma_adapters.store.collection import KEEP_RELEASES
 from crma_adapters.store.ledger import POINTER_FILE
 from crma_adapters.store.release import Pointer, Release
 from crma_adapters.store.sources.mirror import Mirror, document_name
@@ -11,8 +12,6 @@ from crma_adapters.store.sources.remote import RemoteDocument, RemoteFiles
 from crma_adapters.store.sources.remote_store import commit, upload_part
 from crma_adapters.store.store import Store
 from crma_adapters.store.verify import verify_release
-
-KEEP_RELEASES = 10
 
 
 def push(store: Store, remote: RemoteFiles, *, keep: int = KEEP_RELEASES) -> Release:
