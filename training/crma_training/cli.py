@@ -1,6 +1,7 @@
 """`crma-train`: the command line of training."""
 
 import argparse
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -20,42 +21,26 @@ finished domain: give the same command again. `crma-train demo-data DIR` builds 
 rank and learning rate.
 """
 
+# By name, the module whose `main` it is; without one, crma-train trains.
+COMMANDS = {
+    "check": "data.checks.command",
+    "consolidate": "consolidate_command",
+    "demo-data": "demo_data.cli",
+    "import": "import_command",
+    "refresh": "refresh_command",
+    "report": "visibility.cli",
+    "router": "router_command",
+    "search": "search",
+}
+
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point of `crma-train`; returns the exit status."""
     arguments = sys.argv[1:] if argv is None else argv
-    if arguments[:1] == ["demo-data"]:
-        from crma_training.demo_data.cli import main as demo_data
-
-        return demo_data(arguments[1:])
-    if arguments[:1] == ["report"]:
-        from crma_training.visibility.cli import main as report
-
-        return report(arguments[1:])
-    if arguments[:1] == ["router"]:
-        from crma_training.router_command import main as router
-
-        return router(arguments[1:])
-    if arguments[:1] == ["consolidate"]:
-        from crma_training.consolidate_command import main as consolidate
-
-        return consolidate(arguments[1:])
-    if arguments[:1] == ["import"]:
-        from crma_training.import_command import main as import_adapter
-
-        return import_adapter(arguments[1:])
-    if arguments[:1] == ["refresh"]:
-        from crma_training.refresh_command import main as refresh
-
-        return refresh(arguments[1:])
-    if arguments[:1] == ["search"]:
-        from crma_training.search import main as search
-
-        return search(arguments[1:])
-    if arguments[:1] == ["check"]:
-        from crma_training.data.checks.command import main as check
-
-        return check(arguments[1:])
+    if arguments and arguments[0] in COMMANDS:
+        # Imported when it is asked for: most load torch or pandas, which takes seconds.
+        command = importlib.import_module(f"crma_training.{COMMANDS[arguments[0]]}")
+        return int(command.main(arguments[1:]))
     return run_command(lambda: _train(arguments))
 
 
