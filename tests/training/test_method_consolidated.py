@@ -69,7 +69,7 @@ def test_two_students_ask_a_teacher_once(
         asked.append(teacher.name)
         return ask(bench, teacher, ends)
 
-    monkeypatch.setattr("crma_training.methods.consolidated.ask", counted)
+    monkeypatch.setattr("crma_training.taught.ask", counted)
     for number, student in enumerate(("crma", "lora", "lora")):
         folder = tmp_path / str(number)
         folder.mkdir()

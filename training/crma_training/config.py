@@ -184,6 +184,11 @@ class TrainConfig:
         values = {name: value for name, value in self.to_json().items() if name not in HOW}
         return values | {"step_rows": self.step_rows}
 
+    def with_rank(self, rank: int) -> "TrainConfig":
+        """With LoRAs of that rank; alpha / rank stays, as near as whole numbers allow."""
+        alpha = max(1, round(self.lora_alpha * rank / self.rank))
+        return dataclasses.replace(self, rank=rank, lora_alpha=alpha)
+
     @property
     def rank_of_backbone(self) -> int:
         """Rank of the release's own CRMA."""

@@ -17,6 +17,7 @@ from crma_training.data.tokens import Example
 from crma_training.fit import fit
 from crma_training.run_folder import RunFolder, json_bytes
 from crma_training.taught import (
+    ROWS,
     Taught,
     Teacher,
     ask,
@@ -34,7 +35,6 @@ from crma_training.workbench import Workbench
 STAGE = ".consolidated"
 ANSWERS = ".answers-"
 GENERIC = "generic"
-ROWS = "rows.safetensors"
 HELD_OUT = 10  # one of ten answered rows measures, the others teach
 GENERIC_BOUND = 0.02
 

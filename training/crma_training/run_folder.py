@@ -58,7 +58,7 @@ class RunFolder:
         if not folder.exists():
             return None
         sealed = _read_json(folder / SEAL)
-        found = _digests(folder)
+        found = file_digests(folder)
         for name in sorted(sealed.keys() | found.keys()):
             if sealed.get(name) != found.get(name):
                 raise TrainingError(
@@ -84,7 +84,7 @@ class RunFolder:
         working.mkdir(exist_ok=keep)
         try:
             yield working
-            (working / SEAL).write_bytes(json_bytes(_digests(working)))
+            (working / SEAL).write_bytes(json_bytes(file_digests(working)))
             _sync_tree(working)
             working.rename(self.path / stage)
             sync_folder(self.path)
@@ -143,7 +143,8 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _digests(folder: Path) -> dict[str, Any]:
+def file_digests(folder: Path) -> dict[str, str]:
+    """sha256 hex of every file below `folder` but its seal, by relative path."""
     files = sorted(item for item in folder.rglob("*") if item.is_file() and item.name != SEAL)
     return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 

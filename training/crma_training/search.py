@@ -178,12 +178,7 @@ def _trial(bench: Any, tasks: Sequence[Any], rank: int, rate: float, working: Pa
 def _sized(config: TrainConfig, rank: int, rate: float) -> TrainConfig:
     """A LoRA's alpha / rank stays."""
     return dataclasses.replace(
-        config,
-        rank=rank,
-        lora_alpha=max(1, round(config.lora_alpha * rank / config.rank)),
-        mixing_rank=rank,
-        learning_rate=rate,
-        crma_learning_rate=rate,
+        config.with_rank(rank), mixing_rank=rank, learning_rate=rate, crma_learning_rate=rate
     )
 
 

@@ -1,5 +1,7 @@
 """Rows that a teacher answered: its greedy answer, and the probabilities it gave at every token of it."""
 
+import hashlib
+import json
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,11 +14,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from crma_adapters.models.cache import cache_dir, make_once
 from crma_training.adapter import at_work
-from crma_training.data.tokens import Batch, Example, answered, collate
+from crma_training.data.tokens import Batch, Example, answered, collate, end_ids
 from crma_training.trainer.losses import answer_logits
 from crma_training.workbench import Workbench
 
+ROWS = "rows.safetensors"
 TOP = 16  # tokens of a teacher's distribution that are kept; the rest has a few thousandths of the mass
 MOST_NEW_TOKENS = 64
 BATCH_ROWS = 16
@@ -51,6 +55,19 @@ def ask(bench: Workbench, teacher: Teacher, end_ids: Sequence[int]) -> tuple[Tau
     with at_work(bench.model, teacher.adapter, teacher.backbone):
         examples = _answers(bench, teacher, end_ids)
         return tuple(row for batch in _batched(examples) for row in _described(bench, batch))
+
+
+def kept_answers(bench: Workbench, teacher: Teacher) -> tuple[Taught, ...]:
+    """As `ask`; kept by content in the cache, so that a teacher is asked once whoever learns from it."""
+    content = hashlib.sha256(json.dumps([bench.base.fingerprint, teacher.prompts]).encode())
+    for part in filter(None, (teacher.adapter, teacher.backbone)):
+        for path in sorted(part.iterdir()):
+            content.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    folder = make_once(
+        cache_dir("taught", content.hexdigest()),
+        lambda draft: write_taught(ask(bench, teacher, end_ids(bench.chat)), draft / ROWS),
+    )
+    return read_taught(folder / ROWS)
 
 
 def write_taught(rows: Sequence[Taught], path: Path) -> None:

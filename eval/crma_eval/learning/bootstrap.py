@@ -91,11 +91,7 @@ def bootstrap(
     estimate = float(_figures(quantity, methods, _whole(len(seeds), sizes))[0])
     if not np.isfinite(estimate):
         return None
-    figures = _figures(quantity, methods, _draw(config, len(seeds), sizes))
-    tail = 50 * (1 - config.confidence)
-    low, high = np.percentile(figures, [tail, 100 - tail])
-    same_sign = float(np.mean(np.sign(figures) == np.sign(estimate)))
-    return Interval(estimate, float(low), float(high), same_sign, seeds)
+    return _interval(estimate, _figures(quantity, methods, _draw(config, len(seeds), sizes)), seeds, config)
 
 
 def clustered(
@@ -115,10 +111,7 @@ def clustered(
     ]
     estimate = float(quantity(values.mean(axis=(1, 2, 3))))
     figures = quantity(np.einsum("bd,bs,bo,mdso->bm", *weights, values))
-    tail = 50 * (1 - config.confidence)
-    low, high = np.percentile(figures, [tail, 100 - tail])
-    same_sign = float(np.mean(np.sign(figures) == np.sign(estimate)))
-    return Interval(estimate, float(low), float(high), same_sign, tuple(range(values.shape[2])))
+    return _interval(estimate, figures, tuple(range(values.shape[2])), config)
 
 
 def less(means: Floats) -> Floats:
@@ -129,6 +122,14 @@ def less(means: Floats) -> Floats:
 def share(means: Floats) -> Floats:
     """The first method's mean as a share of the second's, for `clustered`."""
     return np.asarray(means[..., 0] / np.maximum(means[..., 1], 1e-12))
+
+
+def _interval(estimate: float, figures: Floats, seeds: tuple[int, ...], config: BootstrapConfig) -> Interval:
+    """Of the resamples' `figures` (B,)."""
+    tail = 50 * (1 - config.confidence)
+    low, high = np.percentile(figures, [tail, 100 - tail])
+    same_sign = float(np.mean(np.sign(figures) == np.sign(estimate)))
+    return Interval(estimate, float(low), float(high), same_sign, seeds)
 
 
 def _by_seed(runs: Sequence[MethodRun]) -> dict[int, MethodRun]:

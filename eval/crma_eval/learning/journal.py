@@ -1,7 +1,6 @@
 """Finished cells of a protocol, one small JSON file each, so that none is trained twice."""
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -72,7 +71,7 @@ class Journal:
             return None
         try:
             document = json.loads(path.read_bytes())
-            if document.pop("sha256") != _seal(document) or document["identity"] != _plain(identity):
+            if document.pop("sha256") != digest(document) or document["identity"] != _plain(identity):
                 raise ValueError("its content is not what was written")
             return _result(document)
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
@@ -82,7 +81,7 @@ class Journal:
     def keep(self, result: CellResult) -> CellResult:
         """Writes the cell; returns it as it will be read, its losses rounded to six digits."""
         document = _document(result)
-        text = json.dumps(document | {"sha256": _seal(document)}, separators=(",", ":")) + "\n"
+        text = json.dumps(document | {"sha256": digest(document)}, separators=(",", ":")) + "\n"
         make_folder_durably(self._folder)
         write_durably(self._folder, self._path(result.identity), text.encode())
         return _result(document)
@@ -195,10 +194,6 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """As JSON gives it back: tuples are lists."""
     plain: dict[str, Any] = json.loads(json.dumps(values, sort_keys=True))
     return plain
-
-
-def _seal(document: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 def settings(method: Any) -> dict[str, Any]:

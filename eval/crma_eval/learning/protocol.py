@@ -15,7 +15,6 @@ from typing import Any
 from safetensors.torch import load_file
 
 from crma_adapters.errors import ConfigError, TrainingError
-from crma_adapters.io.durable import make_folder_durably, temporary_path
 from crma_adapters.models.base_model import resolve_base_model
 from crma_eval.learning.journal import CellResult, Journal, StageCost, settings
 from crma_eval.learning.measure import Measurer
@@ -26,12 +25,12 @@ from crma_training.adapter import at_work
 from crma_training.config import digest
 from crma_training.consolidate import GENERIC
 from crma_training.data.dataset import Dataset
-from crma_training.data.tokens import end_ids, prompt_ids
+from crma_training.data.tokens import prompt_ids
 from crma_training.methods.method import Lesson, Method, Serving
 from crma_training.methods.registry import METHODS
 from crma_training.run_folder import RunFolder
 from crma_training.small_talk import SMALL_TALK
-from crma_training.taught import Taught, Teacher, ask, read_taught, sampled, write_taught
+from crma_training.taught import Teacher, kept_answers, sampled
 from crma_training.trainer.metrics import FILE_NAME, read_steps
 from crma_training.workbench import Task, load_workbench
 
@@ -187,27 +186,17 @@ class Experiment:
         return tuple(self.folder(cell) / name for name in self.domains)
 
     def _generic_rise(self, cell: Cell) -> float | None:
-        """Of a complete cell that answers all domains with one model, where it is asked for."""
+        """Of a complete cell that answers all domains with one model, where it is asked for: on the bare base
+        model's own answers to the generic prompts that nothing was anchored on.
+        """
         servings = set(self.servings(cell))
         if not self._asked or len(servings) > 1:
             return None
-        rows = [row.example for row in self._base_answers()]
+        rows = [row.example for row in kept_answers(self.bench, Teacher(GENERIC, None, None, self._asked))]
         (serving,) = servings
         bare = self.bench.loss(rows)
         with at_work(self.bench.model, serving.adapter, serving.backbone):
             return self.bench.loss(rows) / bare - 1
-
-    def _base_answers(self) -> tuple[Taught, ...]:
-        """The bare base model's own answers to the generic prompts that nothing was anchored on."""
-        key = digest({"base": self._base.fingerprint, "prompts": self._asked})[:12]
-        path = self.work / MEASURED / f"generic-{key}.safetensors"
-        if not path.exists():
-            make_folder_durably(path.parent)
-            draft = temporary_path(path.parent)
-            teacher = Teacher(GENERIC, None, None, self._asked)
-            write_taught(ask(self.bench, teacher, end_ids(self.bench.chat)), draft)
-            draft.replace(path)
-        return read_taught(path)
 
     def _below(self, cell: Cell) -> Cell | None:
         """The cell that this one builds on."""

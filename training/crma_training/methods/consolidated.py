@@ -1,8 +1,5 @@
 """One state for all domains, taught by their own adapters' answers: a CRMA, or a LoRA of its size alike."""
 
-import dataclasses
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,18 +8,15 @@ from typing import Literal
 from crma_adapters.crma.attach import attach
 from crma_adapters.crma.backbone import save_backbone
 from crma_adapters.crma.crma import Crma
-from crma_adapters.models.cache import cache_dir, make_once
-from crma_training.consolidate import GENERIC, ROWS
-from crma_training.data.tokens import end_ids
+from crma_training.consolidate import GENERIC
 from crma_training.fit import fit
 from crma_training.learn import ADAPTER, BACKBONE, domain_seed
 from crma_training.lora import DomainLora
 from crma_training.methods.method import Lesson, Serving
 from crma_training.methods.shared_lora import crma_sized_rank
-from crma_training.taught import Taught, Teacher, ask, epochs_of, read_taught, taught_loss, write_taught
+from crma_training.taught import Teacher, epochs_of, kept_answers, taught_loss
 from crma_training.trainer.groups import crma_groups, lora_group
 from crma_training.trainer.metrics import MetricsLog
-from crma_training.workbench import Workbench
 
 
 @dataclass(frozen=True)
@@ -41,14 +35,12 @@ class Consolidated:
         if lesson.index < len(lesson.tasks) - 1:
             return
         bench, config = lesson.bench, lesson.bench.config
-        rows = [row for teacher in _teachers(lesson) for row in _answers(bench, teacher)]
+        rows = [row for teacher in _teachers(lesson) for row in kept_answers(bench, teacher)]
         steps = len(lesson.tasks) * lesson.steps
         batches = epochs_of(rows, config.batch_size, steps, f"{config.seed}/consolidate")
         with MetricsLog(folder, self.name, steps) as log:
             if self.student == "lora":
-                rank = crma_sized_rank(bench)
-                alpha = max(1, round(config.lora_alpha * rank / config.rank))
-                sized = dataclasses.replace(config, rank=rank, lora_alpha=alpha)
+                sized = config.with_rank(crma_sized_rank(bench))
                 lora = DomainLora.fresh(bench.model, sized, domain_seed(config.seed, self.name))
                 fit(bench, [lora_group(config, lora)], batches, log, rows=taught_loss)
                 lora.save(folder / ADAPTER, bench.base.name)
@@ -79,15 +71,3 @@ def _teachers(lesson: Lesson) -> list[Teacher]:
         for task, stage in zip(lesson.tasks, lesson.basis, strict=True)
     ]
     return [*found, Teacher(GENERIC, None, None, lesson.generic)] if lesson.generic else found
-
-
-def _answers(bench: Workbench, teacher: Teacher) -> tuple[Taught, ...]:
-    """What the teacher says; kept by content in the cache, so that two students ask it once."""
-    content = hashlib.sha256(json.dumps([bench.base.fingerprint, teacher.prompts]).encode())
-    for path in sorted(teacher.adapter.iterdir()) if teacher.adapter else []:
-        content.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
-    folder = make_once(
-        cache_dir("taught", content.hexdigest()),
-        lambda draft: write_taught(ask(bench, teacher, end_ids(bench.chat)), draft / ROWS),
-    )
-    return read_taught(folder / ROWS)

@@ -76,12 +76,10 @@ class PerDomain:
         given = bench.config
         rank = matched_rank(bench) if self.matched else self.rank or given.rank
         return dataclasses.replace(
-            given,
+            given.with_rank(rank),
             adapter=self.adapter,
             start=self.start,
             mode=self.mode,
-            rank=rank,
-            lora_alpha=round(given.lora_alpha * rank / given.rank),
             mixing_rank=self.mixing_rank or given.mixing_rank,
         )
 

@@ -1,6 +1,5 @@
 """Checkpoints inside a domain: sealed when whole, so that a killed training goes on from it."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +7,11 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from crma_training.run_folder import SEAL, file_digests
+
 CHECKPOINTS = "checkpoints"  # beside a domain's log while it trains
 KEPT = 2  # the last one, and the best or the one before: one is always whole
-SEAL, STATE = "seal.json", "trainer_state.json"
+STATE = "trainer_state.json"
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,5 @@ def _whole(path: Path) -> bool:
 
 
 def _digests(path: Path) -> dict[str, str]:
-    files = sorted(item for item in path.iterdir() if item.is_file() and item.name != SEAL)
     # Other processes write their random numbers when they come to it.
-    own = [item for item in files if not item.name.startswith("rng_state_")]
-    return {item.name: hashlib.sha256(item.read_bytes()).hexdigest() for item in own}
+    return {name: d for name, d in file_digests(path).items() if not name.startswith("rng_state_")}
