@@ -91,12 +91,14 @@ def test_the_hub_is_asked_for_one_copy_of_the_weights(
 def test_releases_with_the_former_fingerprint_are_for_the_packaged_model_and_no_fine_tune_of_it() -> None:
     base = resolve_base_model("smollm2-135m-instruct")
     store = Store(Path(__file__).parents[2] / "adapters")
-    live = store.live()
-    assert live.base_fingerprint == "8bf7a68d57ba5ac0045df70cb2b32d58401520b1eeecc733d02eac464e256db8"
-    assert same_base(live.base_fingerprint, base.fingerprint)
-    verify_release(store, live, base_fingerprint=base.fingerprint)
-    with pytest.raises(IncompatibleError, match="given one with fingerprint 777"):
-        verify_release(store, live, base_fingerprint="7" * 64)
+    former = store.release(9)
+    assert former.base_fingerprint == "8bf7a68d57ba5ac0045df70cb2b32d58401520b1eeecc733d02eac464e256db8"
+    assert store.live().base_fingerprint == base.fingerprint != former.base_fingerprint
+    assert same_base(former.base_fingerprint, base.fingerprint)
+    for release in (former, store.live()):
+        verify_release(store, release, base_fingerprint=base.fingerprint)
+        with pytest.raises(IncompatibleError, match="given one with fingerprint 777"):
+            verify_release(store, release, base_fingerprint="7" * 64)
 
 
 def test_folder_without_weights_is_refused(tmp_path: Path) -> None:
